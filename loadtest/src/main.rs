@@ -1,0 +1,2 @@
+//! Load generator and delivery checker for tickcast.
+fn main() {}

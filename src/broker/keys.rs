@@ -1,0 +1,30 @@
+//! The keys that others rely on, by name. The configured prefix is put in front by the broker.
+
+use crate::market::Symbol;
+
+/// Set: symbols with a live subscriber on any gateway.
+pub const ACTIVE: &str = "subscriptions:active";
+/// Sorted set: gateways by the time their lease runs out (ms on the broker's clock).
+pub const GATEWAYS: &str = "subscriptions:gateways";
+/// Sorted set: symbols without subscribers by the time they leave [`ACTIVE`] (ms on the broker's clock).
+pub const LEAVING: &str = "subscriptions:leaving";
+/// Integer prefix: live subscribers over all gateways; absent means 0.
+pub const COUNT_PREFIX: &str = "subscriptions:count:";
+/// Hash prefix: one gateway's own counts.
+pub const GATEWAY_PREFIX: &str = "subscriptions:gateway:";
+/// String prefix: a symbol's last update as published.
+pub const QUOTE_PREFIX: &str = "cache:quote:";
+/// JSON array of the configured indices' quotes.
+pub const INDICES: &str = "cache:indices";
+/// Who polls.
+pub const LEADER: &str = "publisher:leader";
+/// The highest epoch handed out.
+pub const EPOCH: &str = "publisher:epoch";
+/// What was paused, as JSON; survives restarts.
+pub const STATE: &str = "publisher:state";
+
+/// The key of a symbol's cached quote.
+#[must_use]
+pub fn quote(symbol: Symbol) -> String {
+    [QUOTE_PREFIX, symbol.as_str()].concat()
+}

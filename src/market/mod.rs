@@ -1,0 +1,16 @@
+//! What the market is made of: symbols, quotes and the updates that carry them.
+//!
+//! Pure: no socket, no clock, no runtime. Knows JSON, because an update *is* its published bytes; knows neither
+//! WebSocket frames nor Redis.
+
+pub mod latest;
+pub mod number;
+pub mod quote;
+pub mod symbol;
+pub mod update;
+
+pub use latest::Latest;
+pub use number::Number;
+pub use quote::Quote;
+pub use symbol::{Symbol, SymbolError};
+pub use update::Update;
