@@ -1,10 +1,30 @@
 //! tickcast: quotes from rate-limited providers, through Redis pub/sub, to browsers.
 //!
-//! A tour, from the ground up. Upper floors use lower ones, never the reverse (`tests/floors.rs` holds it):
+//! *Quotes enter through a provider, cross the broker once, and are fanned out by shards that own their connections.
+//! What decides is pure and synchronous; what waits is thin.*
+//!
+//! A tour, from the ground up. Upper floors use lower ones, never the reverse, and publisher and gateway never meet
+//! (`tests/floors.rs` holds it).
+//!
+//! Pure floors (no socket, no clock, no runtime):
 //!
 //! - [`market`]: symbols, quotes, updates.
-//! - [`protocol`]: what is said on a client's socket, and the frames it is said in.
-//! - [`hub`]: who watches what, and what waits for whom.
-//! - [`quota`]: budgets, breakers, back-off, and which symbol to poll next.
-//! - [`broker`]: the seam between publisher and gateway; in memory or in Redis.
+//!
+//! The seam:
+//!
+//! - [`broker`]: what publisher and gateway have in common; in memory or in Redis.
+//!
+//! Quotes in:
+//!
+//! - [`cache`], [`provider`], [`publisher`].
+//!
+//! Quotes out:
+//!
+//! - [`gateway`], [`ops`].
+pub mod broker;
+pub mod cache;
+pub mod gateway;
 pub mod market;
+pub mod ops;
+pub mod provider;
+pub mod publisher;

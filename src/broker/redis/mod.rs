@@ -1,0 +1,1 @@
+//! The Redis broker; the only place that names the Redis crate.
