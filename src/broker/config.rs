@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 /// Where Redis is and how its channels are named.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://` or `unix:`; may hold a password. `None`: the
     /// embedded broker.
@@ -32,11 +32,5 @@ impl Default for Channels {
             subscriptions: "market-data:subscriptions".into(),
             control: "market-data:control".into(),
         }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config { url: None, prefix: String::new(), channels: Channels::default() }
     }
 }

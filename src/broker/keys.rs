@@ -22,6 +22,8 @@ pub const LEADER: &str = "publisher:leader";
 pub const EPOCH: &str = "publisher:epoch";
 /// What was paused, as JSON; survives restarts.
 pub const STATE: &str = "publisher:state";
+/// Prefix: one provider's spent budget.
+pub const RATELIMIT_PREFIX: &str = "ratelimit:";
 
 /// The key of a symbol's cached quote.
 #[must_use]

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod memory;
 pub mod redis;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Broker {
     pub store: Arc<dyn Store>,
     /// Which publisher polls.
     pub leadership: Arc<dyn Leadership>,
+    /// Budgets shared by all processes.
+    pub quota: Arc<dyn Quota>,
     /// How the broker is doing; changes are sent as they are noticed.
     pub status: watch::Receiver<Status>,
 }
@@ -276,4 +279,74 @@ pub enum Lead {
         /// When to ask again.
         remaining: Duration,
     },
+}
+
+/// Budgets shared by all processes, on the broker's clock.
+#[async_trait]
+pub trait Quota: Send + Sync {
+    /// Takes `cost` from every window of `budget`, or nothing from any. At most `limit` is granted in *any* span of a
+    /// window's length, whatever its phase, over all processes and restarts.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; nothing may be spent then.
+    async fn take(&self, budget: &Budget, cost: u32) -> Result<Taken>;
+
+    /// Grants nothing from `budget` for the next `span`: the vendor said to wait. Never shortens an earlier hold.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    async fn hold(&self, budget: &Budget, span: Duration) -> Result<()>;
+
+    /// Where each window stands, in the budget's order.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    async fn levels(&self, budget: &Budget) -> Result<Vec<Level>>;
+
+    /// Forgets what was spent and any hold.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    async fn reset(&self, budget: &Budget) -> Result<()>;
+}
+
+/// What a provider allows one key (or address).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// The provider, with a digest of the key where there is one: `massive`, `massive:9f86d081`. The record is
+    /// `ratelimit:{name}`.
+    pub name: String,
+    /// All of them hold at once.
+    pub windows: Vec<Window>,
+}
+
+/// At most `limit` in any span of `length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// One second, one minute or one day, usually.
+    pub length: Duration,
+    /// In the vendor's units: calls, credits or weight.
+    pub limit: NonZeroU32,
+}
+
+/// [`Quota::take`]'s answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Spent: make the call.
+    Granted,
+    /// Nothing spent; this soon at the earliest is there enough, if nobody else takes it.
+    Wait(Duration),
+    /// More than a window's whole limit: it will never be granted.
+    Never,
+}
+
+/// Where one window stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// The window.
+    pub window: Window,
+    /// What could be taken now.
+    pub available: u32,
+    /// Until all of the limit is available again, if nothing is taken.
+    pub full_in: Duration,
 }
