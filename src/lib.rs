@@ -26,5 +26,6 @@ pub mod cache;
 pub mod gateway;
 pub mod market;
 pub mod ops;
+pub mod protocol;
 pub mod provider;
 pub mod publisher;
