@@ -24,6 +24,7 @@
 pub mod broker;
 pub mod cache;
 pub mod gateway;
+pub mod hub;
 pub mod market;
 pub mod ops;
 pub mod protocol;
