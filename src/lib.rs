@@ -9,6 +9,7 @@
 //! Pure floors (no socket, no clock, no runtime):
 //!
 //! - [`market`]: symbols, quotes, updates.
+//! - [`quota`]: what decides how a budget is spent.
 //!
 //! The seam:
 //!
@@ -30,3 +31,4 @@ pub mod ops;
 pub mod protocol;
 pub mod provider;
 pub mod publisher;
+pub mod quota;

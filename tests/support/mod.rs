@@ -1,0 +1,9 @@
+//! What integration tests share. Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+pub mod bench;
+
+use std::time::Duration;
+
+/// How long a test waits for what must happen. Generous: the machine may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
