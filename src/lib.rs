@@ -9,6 +9,7 @@
 //! Pure floors (no socket, no clock, no runtime):
 //!
 //! - [`market`]: symbols, quotes, updates.
+//! - [`protocol`]: what goes over the wire.
 //!
 //! The seam:
 //!
@@ -26,5 +27,6 @@ pub mod cache;
 pub mod gateway;
 pub mod market;
 pub mod ops;
+pub mod protocol;
 pub mod provider;
 pub mod publisher;
