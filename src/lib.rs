@@ -10,6 +10,7 @@
 //!
 //! - [`market`]: symbols, quotes, updates.
 //! - [`protocol`]: what goes over the wire.
+//! - [`quota`]: what decides how a budget is spent.
 //!
 //! The seam:
 //!
@@ -30,3 +31,4 @@ pub mod ops;
 pub mod protocol;
 pub mod provider;
 pub mod publisher;
+pub mod quota;

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::market::Symbol;
+pub use crate::quota::{Budget, Level, Taken, Window};
 
 pub use config::Config;
 
@@ -308,45 +309,4 @@ pub trait Quota: Send + Sync {
     /// # Errors
     /// [`BrokerError`].
     async fn reset(&self, budget: &Budget) -> Result<()>;
-}
-
-/// What a provider allows one key (or address).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
-    /// The provider, with a digest of the key where there is one: `massive`, `massive:9f86d081`. The record is
-    /// `ratelimit:{name}`.
-    pub name: String,
-    /// All of them hold at once.
-    pub windows: Vec<Window>,
-}
-
-/// At most `limit` in any span of `length`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// One second, one minute or one day, usually.
-    pub length: Duration,
-    /// In the vendor's units: calls, credits or weight.
-    pub limit: NonZeroU32,
-}
-
-/// [`Quota::take`]'s answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// Spent: make the call.
-    Granted,
-    /// Nothing spent; this soon at the earliest is there enough, if nobody else takes it.
-    Wait(Duration),
-    /// More than a window's whole limit: it will never be granted.
-    Never,
-}
-
-/// Where one window stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level {
-    /// The window.
-    pub window: Window,
-    /// What could be taken now.
-    pub available: u32,
-    /// Until all of the limit is available again, if nothing is taken.
-    pub full_in: Duration,
 }
