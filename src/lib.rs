@@ -9,6 +9,7 @@
 //! Pure floors (no socket, no clock, no runtime):
 //!
 //! - [`market`]: symbols, quotes, updates.
+//! - [`quota`]: breaker, backoff, and which symbols a call is spent on.
 //!
 //! The seam:
 //!
@@ -28,3 +29,4 @@ pub mod market;
 pub mod ops;
 pub mod provider;
 pub mod publisher;
+pub mod quota;
