@@ -4,4 +4,5 @@
 //! Pure: no socket, no clock, no runtime. `now` is an argument, the time since any fixed moment on a clock that never
 //! goes back; randomness is a generator passed in.
 
+pub mod backoff;
 pub mod breaker;
