@@ -292,6 +292,13 @@ pub trait Quota: Send + Sync {
     /// [`BrokerError`]; nothing may be spent then.
     async fn take(&self, budget: &Budget, cost: u32) -> Result<Taken>;
 
+    /// Records what was spent without asking, while the broker was away: how long ago, and how much. It may go over the
+    /// limit; then nothing is granted until enough of it has aged.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; nothing was recorded then.
+    async fn record(&self, budget: &Budget, spent: &[(Duration, u32)]) -> Result<()>;
+
     /// Grants nothing from `budget` for the next `span`: the vendor said to wait. Never shortens an earlier hold.
     ///
     /// # Errors
