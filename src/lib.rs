@@ -9,6 +9,8 @@
 //! Pure floors (no socket, no clock, no runtime):
 //!
 //! - [`market`]: symbols, quotes, updates.
+//! - [`protocol`]: what is said on a client's socket and on the control channel.
+//! - [`hub`]: who watches what, and what waits for whom.
 //! - [`quota`]: what decides how a budget is spent.
 //!
 //! The seam:
