@@ -114,3 +114,28 @@ pub struct Tls {
     /// Its private key.
     pub key_file: PathBuf,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The documented defaults, for tests of parts that need limits.
+    pub(crate) fn limits() -> Limits {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        let size = |size| NonZeroUsize::new(size).unwrap();
+        Limits {
+            max_connections: None,
+            connections_per_ip: number(256),
+            connects_per_ip_per_second: number(20),
+            connect_burst: number(100),
+            messages_per_second: number(10),
+            message_burst: number(50),
+            message_bytes: size(65_536),
+            fragments: number(64),
+            symbols_per_client: size(1024),
+            handshake_timeout: Duration::from_secs(10),
+            rest_rpm: number(60),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}

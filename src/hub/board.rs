@@ -220,6 +220,10 @@ impl Board {
         (self.watched_topics, self.watchers)
     }
 
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     pub(super) fn take_changed(&mut self) -> Vec<(Symbol, u32)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|symbol| (symbol, self.find(symbol).map_or(0, |id| self.count(id)))).collect()

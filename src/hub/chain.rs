@@ -159,10 +159,10 @@ impl Chain {
         let item = self.entries[at as usize].item as usize;
         let held = &mut self.items[item];
         held.entries -= 1;
-        if held.entries == 0 {
-            if let Item::Update(publication) = self.items.remove(item).item {
-                self.finished.push(publication.received_us());
-            }
+        if held.entries == 0
+            && let Item::Update(publication) = self.items.remove(item).item
+        {
+            self.finished.push(publication.received_us());
         }
         self.waiting -= 1;
         if self.waiting == 0 {

@@ -359,6 +359,12 @@ impl Hub {
         self.board.take_changed()
     }
 
+    /// Whether [`Hub::take_changed`] has something.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.board.has_changed()
+    }
+
     /// Every watched symbol with its number of watchers.
     #[must_use]
     pub fn watch_counts(&self) -> Vec<(Symbol, u32)> {
@@ -398,6 +404,7 @@ impl Hub {
 }
 
 /// An update to be queued for one lane.
+#[derive(Clone, Copy)]
 struct Entry {
     topic: TopicId,
     sub: SubId,

@@ -1,5 +1,6 @@
 //! Ready bytes: the frames a server sends (RFC 6455 §5.2), unmasked and never fragmented.
 
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -61,6 +62,12 @@ fn build(opcode: OpCode, payload: &[u8]) -> Box<[u8]> {
     header.format(length, &mut frame).expect("writing to a Vec cannot fail");
     frame.extend_from_slice(payload);
     frame.into_boxed_slice()
+}
+
+/// The value of `Sec-WebSocket-Accept` that answers a client's key (RFC 6455 §4.2.2).
+#[must_use]
+pub fn accept_key(key: &str) -> String {
+    derive_accept_key(key.as_bytes())
 }
 
 /// Where the payload of a frame made here begins.

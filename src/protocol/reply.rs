@@ -110,6 +110,12 @@ pub enum Reply<'a> {
         /// Why.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
+        /// Paused or resumed: only what this provider serves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        provider: Option<&'a str>,
+        /// Paused or resumed: only these symbols.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        symbols: Vec<&'a str>,
         /// Draining: when this client will be closed and should come back.
         #[serde(skip_serializing_if = "Option::is_none")]
         reconnect_in_ms: Option<u64>,
@@ -260,7 +266,14 @@ mod tests {
             ),
             (Reply::Lagging { conflated: 120 }, r#"{"type":"lagging","conflated":120}"#),
             (
-                Reply::Status { status: Status::Draining, reason: None, reconnect_in_ms: Some(1234), timestamp: now() },
+                Reply::Status {
+                    status: Status::Draining,
+                    reason: None,
+                    provider: None,
+                    symbols: vec![],
+                    reconnect_in_ms: Some(1234),
+                    timestamp: now(),
+                },
                 r#"{"type":"status","status":"draining","reconnect_in_ms":1234,"timestamp":"2026-11-21T10:00:00.500Z"}"#,
             ),
         ] {
