@@ -8,7 +8,7 @@
 //!
 //! Pure floors (no socket, no clock, no runtime):
 //!
-//! - [`market`]: symbols, quotes, updates.
+//! - [`market`]: symbols, quotes, updates, calendars.
 //! - [`quota`]: breaker, backoff, and which symbols a call is spent on.
 //!
 //! The seam:

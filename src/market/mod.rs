@@ -1,4 +1,4 @@
-//! What the market is made of: symbols, quotes and the updates that carry them.
+//! What the market is made of: symbols, quotes, the updates that carry them, and when exchanges trade.
 //!
 //! Pure: no socket, no clock, no runtime. Knows JSON, because an update *is* its published bytes; knows neither
 //! WebSocket frames nor Redis.
