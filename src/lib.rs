@@ -8,10 +8,10 @@
 //!
 //! Pure floors (no socket, no clock, no runtime):
 //!
-//! - [`market`]: symbols, quotes, updates.
+//! - [`market`]: symbols, quotes, updates, calendars.
 //! - [`protocol`]: what is said on a client's socket and on the control channel.
 //! - [`hub`]: who watches what, and what waits for whom.
-//! - [`quota`]: what decides how a budget is spent.
+//! - [`quota`]: budgets, breaker, back-off, and which symbols a call is spent on.
 //!
 //! The seam:
 //!

@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod schedule;
 pub mod window;
 
 pub use window::{Budget, Ledger, Level, Taken, Window};
