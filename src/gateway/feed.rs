@@ -234,52 +234,59 @@ impl Reader {
     }
 
     fn read(&mut self, payload: &[u8], received_us: u64, now: Timestamp, sampled: &mut bool) {
-        let Reader { fanout, batches, metrics, log } = self;
-        let (mut received, mut unwatched) = (0, 0);
-        let mut last = fanout.last();
         read_message(payload, |item| match item {
             Ok(Item::Update(update)) => {
-                received += 1;
+                self.metrics.received.increment(1);
                 if !*sampled {
                     *sampled = true;
-                    if let Some(age) = update.published_at().and_then(|at| now.duration_since(at).try_into().ok()) {
-                        let age: Duration = age;
-                        metrics.age.record(age);
-                    }
+                    self.sample_age(&update, now);
                 }
-                let hash = fanout.hash(update.symbol);
-                let remembered = last.get_mut(&update.symbol);
-                if remembered.is_none() && !fanout.is_watched(hash) {
-                    unwatched += 1;
-                    return;
-                }
-                let json = update.json(now);
-                let publication = Arc::new(Publication::new(update.symbol, update.seq, &json, hash, received_us));
-                for (shard, batch) in fanout.shards.iter().zip(batches.iter_mut()) {
-                    if shard.watched.may_watch(hash) {
-                        batch.push(Arc::clone(&publication));
-                    }
-                }
-                match remembered {
-                    Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
-                    Some(older) => *older = publication,
-                    None => {
-                        last.insert(update.symbol, publication);
-                    }
-                }
+                self.route(&update, received_us, now);
             }
             Ok(Item::Notice { kind, raw }) => {
-                metrics.notices.increment(1);
+                self.metrics.notices.increment(1);
+                // What was published before it goes before it.
+                self.hand_over();
                 let notice = Arc::new(Notice::new(&kind, raw));
-                for shard in &fanout.shards {
+                for shard in &self.fanout.shards {
                     shard.inbox.notify(&notice);
                 }
             }
-            Err(malformed) => drop_malformed(malformed, payload.len(), log),
+            Err(malformed) => drop_malformed(malformed, payload.len(), &mut self.log),
         });
-        drop(last);
-        metrics.received.increment(received);
-        metrics.unwatched.increment(unwatched);
+    }
+
+    fn sample_age(&self, update: &Update<'_>, now: Timestamp) {
+        let age = update.published_at().and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+        if let Some(age) = age {
+            self.metrics.age.record(age);
+        }
+    }
+
+    /// Encodes an update and puts it into the batches of the shards that watch it.
+    fn route(&mut self, update: &Update<'_>, received_us: u64, now: Timestamp) {
+        let fanout = &self.fanout;
+        let hash = fanout.hash(update.symbol);
+        let mut last = fanout.last();
+        let remembered = last.get_mut(&update.symbol);
+        if remembered.is_none() && !fanout.is_watched(hash) {
+            self.metrics.unwatched.increment(1);
+            return;
+        }
+        let json = update.json(now);
+        let publication = Arc::new(Publication::new(update.symbol, update.seq, &json, hash, received_us));
+        for (shard, batch) in fanout.shards.iter().zip(&mut self.batches) {
+            if shard.watched.may_watch(hash) {
+                batch.push(Arc::clone(&publication));
+            }
+        }
+        match remembered {
+            Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
+            Some(older) => *older = publication,
+            None => {
+                last.insert(update.symbol, publication);
+            }
+        }
     }
 
     fn hand_over(&mut self) {

@@ -26,8 +26,14 @@ pub(super) const MAX_WAITING_UPDATES: usize = 1 << 16;
 /// Symbols that may wait after that, one update each.
 const MAX_WAITING_SYMBOLS: NonZeroUsize = NonZeroUsize::new(1 << 17).expect("not zero");
 
-/// Messages for every client that wait one by one.
+/// Messages for every client that wait once the queue is full.
 const MAX_WAITING_NOTICES: usize = 256;
+
+/// What arrives in publishing order.
+pub(super) enum Waiting {
+    Batch(Batch),
+    Notice(Arc<Notice>),
+}
 
 /// Updates in publishing order, shared between shards.
 pub(super) type Batch = Arc<[Arc<Publication>]>;
@@ -61,11 +67,12 @@ pub(super) struct Inbox {
 pub(super) struct State {
     pub(super) adopted: Vec<Adopted>,
     pub(super) orders: VecDeque<Order>,
-    pub(super) batches: VecDeque<Batch>,
-    waiting_updates: usize,
-    /// The newest of each symbol, once too many batches wait. Newer than anything in `batches`.
+    pub(super) queue: VecDeque<Waiting>,
+    /// Updates and notices in `queue`.
+    queued: usize,
+    /// The newest of each symbol, once the queue is full. Newer than anything in it.
     pub(super) newest: Option<Latest<Symbol, Arc<Publication>>>,
-    /// Messages for every client, newest last.
+    /// Notices that came once the queue was full, newest last.
     pub(super) notices: VecDeque<Arc<Notice>>,
     /// Cached quotes, brought for a snapshot or after an interruption.
     pub(super) cached: Vec<(Arc<Publication>, Arrival)>,
@@ -74,7 +81,7 @@ pub(super) struct State {
 impl State {
     /// Whether updates wait.
     pub(super) fn has_updates(&self) -> bool {
-        !self.batches.is_empty() || self.newest.is_some()
+        !self.queue.is_empty() || self.newest.is_some()
     }
 }
 
@@ -109,11 +116,16 @@ impl Inbox {
     /// Hands over a message for every client. When too many wait, an older one of its kind gives way, or the oldest.
     pub(super) fn notify(&self, notice: &Arc<Notice>) {
         let mut state = self.lock();
-        if state.notices.len() >= MAX_WAITING_NOTICES {
-            let same = state.notices.iter().position(|waiting| waiting.kind == notice.kind);
-            state.notices.remove(same.unwrap_or(0));
+        if state.newest.is_none() && state.queued < MAX_WAITING_UPDATES {
+            state.queued += 1;
+            state.queue.push_back(Waiting::Notice(Arc::clone(notice)));
+        } else {
+            if state.notices.len() >= MAX_WAITING_NOTICES {
+                let same = state.notices.iter().position(|waiting| waiting.kind == notice.kind);
+                state.notices.remove(same.unwrap_or(0));
+            }
+            state.notices.push_back(Arc::clone(notice));
         }
-        state.notices.push_back(Arc::clone(notice));
         drop(state);
         self.wake();
     }
@@ -128,9 +140,9 @@ impl Inbox {
     pub(super) fn push(&self, batch: Batch) -> u64 {
         let mut state = self.lock();
         let mut conflated = 0;
-        if state.newest.is_none() && state.waiting_updates + batch.len() <= MAX_WAITING_UPDATES {
-            state.waiting_updates += batch.len();
-            state.batches.push_back(batch);
+        if state.newest.is_none() && state.queued + batch.len() <= MAX_WAITING_UPDATES {
+            state.queued += batch.len();
+            state.queue.push_back(Waiting::Batch(batch));
         } else {
             let newest = state.newest.get_or_insert_with(|| Latest::new(MAX_WAITING_SYMBOLS));
             for publication in batch.iter() {
@@ -149,12 +161,12 @@ impl Inbox {
         let mut state = self.lock();
         into.adopted.append(&mut state.adopted);
         into.orders.append(&mut state.orders);
-        into.notices.append(&mut state.notices);
         into.cached.append(&mut state.cached);
         if updates == TakeUpdates::Yes {
-            into.batches.append(&mut state.batches);
+            into.queue.append(&mut state.queue);
             into.newest = state.newest.take();
-            state.waiting_updates = 0;
+            into.notices.append(&mut state.notices);
+            state.queued = 0;
         }
     }
 
@@ -208,7 +220,7 @@ mod tests {
         assert!(!taken.has_updates());
         inbox.take(&mut taken, TakeUpdates::Yes);
         let newest: Vec<_> = taken.newest.take().unwrap().drain().map(|(_, p)| p.seq().unwrap()).collect();
-        assert_eq!((taken.batches.len(), newest), (1, vec![100_009, 9]));
+        assert_eq!((taken.queue.len(), newest), (1, vec![100_009, 9]));
         assert_eq!(inbox.push([publication("A", 1)].into()), 0, "room again");
     }
 }

@@ -1,7 +1,10 @@
 //! What integration tests share. Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 pub mod bench;
+pub mod client;
+pub mod gateway;
 
 use std::time::Duration;
 

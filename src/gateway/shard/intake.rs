@@ -8,7 +8,7 @@ use tracing::debug;
 use super::Shard;
 use super::connection::{Adopted, Connection};
 use super::desk::LaneDesk;
-use crate::gateway::inbox::{Order, TakeUpdates};
+use crate::gateway::inbox::{Order, TakeUpdates, Waiting};
 use crate::hub::{Arrival, LaneId, MAX_QUEUED};
 use crate::market::Symbol;
 use crate::protocol::message::Selection;
@@ -28,25 +28,28 @@ impl Shard {
         for adopted in taken.adopted.drain(..) {
             self.adopt(adopted);
         }
-        for notice in taken.notices.drain(..) {
-            self.hub.notify_all(&notice);
-        }
         let now_ms = self.now.mono_ms;
         for (publication, arrival) in taken.cached.drain(..) {
             self.hub.publish(&publication, arrival, now_ms);
         }
         while self.hub.queued() < MAX_QUEUED
-            && let Some(batch) = taken.batches.pop_front()
+            && let Some(waiting) = taken.queue.pop_front()
         {
-            for publication in batch.iter() {
-                self.hub.publish(publication, Arrival::Live, now_ms);
+            match waiting {
+                Waiting::Batch(batch) => {
+                    for publication in batch.iter() {
+                        self.hub.publish(publication, Arrival::Live, now_ms);
+                    }
+                }
+                Waiting::Notice(notice) => self.hub.notify_all(&notice),
             }
         }
-        if taken.batches.is_empty()
-            && let Some(mut newest) = taken.newest.take()
-        {
-            for (_, publication) in newest.drain() {
+        if taken.queue.is_empty() {
+            for (_, publication) in taken.newest.take().iter_mut().flat_map(|newest| newest.drain()) {
                 self.hub.publish(&publication, Arrival::Live, now_ms);
+            }
+            for notice in taken.notices.drain(..) {
+                self.hub.notify_all(&notice);
             }
         }
         self.taken = taken;
