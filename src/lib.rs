@@ -21,8 +21,13 @@
 //! Quotes out:
 //!
 //! - [`gateway`], [`ops`].
+//!
+//! Above both:
+//!
+//! - [`config`]: file, environment and flags to each part's types.
 pub mod broker;
 pub mod cache;
+pub mod config;
 pub mod gateway;
 pub mod market;
 pub mod ops;
