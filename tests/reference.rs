@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tickcast::config::{self, Environment, Input, Role, key, reference};
+use tickcast::config::{self, Environment, Input, Purpose, Role, key, reference};
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -20,7 +20,8 @@ fn load(path: &str, role: Role, env: &[(&str, &str)]) -> config::Loaded {
     let input = Input {
         file: Some(root(path).to_str().expect("the repository's path is UTF-8").to_owned()),
         env: Environment::of(env.iter().copied()),
-        role: Some(role),
+        role,
+        purpose: Purpose::Run,
         ..Input::default()
     };
     config::load(&input).unwrap_or_else(|mistakes| panic!("{path} as {role}: {mistakes}"))
@@ -53,7 +54,7 @@ fn the_documentation_is_up_to_date() {
 fn the_reference_says_exactly_the_built_in_defaults() {
     for role in Role::ALL {
         let env = [("REDIS_URL", "redis://127.0.0.1"), ("TRADIER_API_KEY", "k")];
-        let built_in = Input { env: Environment::of(env), role: Some(role), ..Input::default() };
+        let built_in = Input { env: Environment::of(env), role, purpose: Purpose::Run, ..Input::default() };
         let built_in = config::load(&built_in).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let reference = load("config/default.toml", role, &env);
         assert_eq!(format!("{:#?}", reference.config), format!("{:#?}", built_in.config), "as {role}");

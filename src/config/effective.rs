@@ -20,7 +20,7 @@ const SOURCE_COLUMN: usize = 56;
 /// Each key with its value and its source.
 #[derive(Debug, Clone)]
 pub struct Effective {
-    role: Option<Role>,
+    role: Role,
     lines: Vec<Line>,
     warnings: Vec<String>,
 }
@@ -34,7 +34,7 @@ struct Line {
 }
 
 impl Effective {
-    pub(super) fn of(settings: &Settings, role: Option<Role>, warnings: &[String]) -> Effective {
+    pub(super) fn of(settings: &Settings, role: Role, warnings: &[String]) -> Effective {
         let line = |slot: &'static Slot| {
             let setting = settings.get(&slot.path);
             let value = setting.value.as_ref().map(|value| masked(slot, value));
@@ -54,8 +54,8 @@ impl Effective {
     /// TOML with the sources as comments. Providers of whom nothing is said are left out.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let role = self.role.map_or("serve", Role::as_str);
-        let mut text = format!("# tickcast {}, effective configuration of `{role}`\n", env!("CARGO_PKG_VERSION"));
+        let mut text =
+            format!("# tickcast {}, effective configuration of `{}`\n", env!("CARGO_PKG_VERSION"), self.role);
         let shown: Vec<_> = self.lines.iter().filter(|line| self.is_worth_a_line(line)).collect();
         let left = |line: &Line| match &line.value {
             Some(value) => format!("{} = {value}", line.slot.key.name()),
@@ -93,7 +93,7 @@ impl Effective {
         };
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "role": self.role.unwrap_or(Role::Serve).as_str(),
+            "role": self.role.as_str(),
             "settings": self.lines.iter().map(setting).collect::<Map<_, _>>(),
             "warnings": self.warnings,
         })
@@ -129,7 +129,8 @@ fn json_of(value: &Value) -> Json {
     match value {
         Value::Bool(value) => json!(value),
         Value::Whole(value) => json!(value),
-        Value::Number(value) => json!(value),
+        // 300, not 300.0
+        Value::Number(value) => value.to_string().parse().map_or(Json::Null, Json::Number),
         Value::Text(text) => json!(text),
         Value::List(items) => json!(items),
     }

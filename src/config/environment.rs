@@ -34,7 +34,8 @@ impl Environment {
         let path = directory.join(".env");
         match read_limited(&path) {
             Ok(text) => env.add_dotenv(&text),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // some keep a directory of that name, which is nothing of ours
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
             Err(error) => env.mistakes.push(Mistake::new(".env", format!("cannot be read: {error}"))),
         }
         env
@@ -152,6 +153,17 @@ mod tests {
         let [mistake] = env.mistakes() else { panic!("{:?}", env.mistakes()) };
         assert_eq!(mistake.subject, ".env:3");
         assert!(!mistake.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_directory_named_dotenv_is_left_alone_and_an_unreadable_file_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".env")).unwrap();
+        assert!(Environment::read(dir.path()).mistakes().is_empty());
+        std::fs::remove_dir(dir.path().join(".env")).unwrap();
+        std::fs::write(dir.path().join(".env"), b"ADMIN_TOKEN=\xff\n").unwrap();
+        let env = Environment::read(dir.path());
+        assert!(env.mistakes()[0].to_string().starts_with(".env: cannot be read"), "{:?}", env.mistakes());
     }
 
     #[test]

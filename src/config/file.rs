@@ -164,6 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_any_depth_is_one_unknown_section() {
+        let told = mistakes(&format!("{}a = 1\n", "a.".repeat(200_000)));
+        assert!(!told.is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in r#"([\[\]{}=.",#'\n 0-9a-fx_+-]|gateway|port|providers|polygon|\PC){0,60}"#) {
+            let _ = parse("t.toml", &text);
+        }
+    }
+
+    #[test]
     fn numbers_of_every_notation_are_read() {
         let parsed = parse("t.toml", "[limits]\nmessage_bytes = 0x1_0000\nhandshake_timeout_s = 1e1\n");
         let raws: Vec<_> = parsed.assignments.iter().map(|a| a.raw.clone()).collect();

@@ -230,10 +230,15 @@ pub fn nearest(path: &str) -> &'static Slot {
     let (section, name) = split(&path);
     let likeness = |slot: &Slot| {
         let (its_section, its_name) = split(&slot.path);
-        0.3 * strsim::normalized_damerau_levenshtein(section, its_section)
-            + 0.7 * strsim::normalized_damerau_levenshtein(name, its_name)
+        0.3 * strsim::normalized_damerau_levenshtein(section, its_section) + 0.7 * name_likeness(name, its_name)
     };
     slots().iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).expect("the table is not empty")
+}
+
+/// A beginning of a name is as good as a name with a few slips in it.
+fn name_likeness(name: &str, its_name: &str) -> f64 {
+    let begins = name.len() > 2 && its_name.starts_with(name);
+    strsim::normalized_damerau_levenshtein(name, its_name).max(if begins { 0.8 } else { 0.0 })
 }
 
 fn split(path: &str) -> (&str, &str) {
@@ -303,6 +308,7 @@ mod tests {
             ("log_level", "log.level"),
             ("redis.host", "redis.url"),
             ("limits.symbols_per_clients", "limits.symbols_per_client"),
+            ("limits.symbols", "limits.symbols_per_client"),
             ("providers.binanse.base_url", "providers.binance.base_url"),
             ("providers.polygon.apikey", "providers.massive.api_key"),
             ("providers.tradier.token", "providers.tradier.api_key"),

@@ -183,9 +183,9 @@ pub(super) fn from_file(path: Option<(&str, Origin)>) -> file::Parsed {
 
 /// What follows from other settings where nobody said: the ops port of a publisher, how to authenticate from what there
 /// is to check against, whom to ask for quotes from whose key is there.
-pub(super) fn imply(settings: &mut Settings, role: Option<Role>) {
+pub(super) fn imply(settings: &mut Settings, role: Role) {
     if settings.get("ops.port").value.is_none() {
-        let port = if role == Some(Role::Publisher) { 8083 } else { 8082 };
+        let port = if role == Role::Publisher { 8083 } else { 8082 };
         settings.imply("ops.port", Value::Whole(port), Origin::Default);
     }
     if settings.get("auth.mode").value.is_none() {
@@ -212,7 +212,7 @@ fn implied_auth(settings: &Settings) -> (&'static str, Origin) {
     }
 }
 
-fn implied_providers(settings: &Settings, role: Option<Role>) -> (Vec<String>, Origin) {
+fn implied_providers(settings: &Settings, role: Role) -> (Vec<String>, Origin) {
     let with_key = provider::Name::ALL.into_iter().filter_map(|name| {
         let slot = key::find(&format!("providers.{name}.api_key"))?;
         let setting = settings.get(&slot.path);
@@ -222,8 +222,8 @@ fn implied_providers(settings: &Settings, role: Option<Role>) -> (Vec<String>, O
     match (origins.first(), role) {
         (Some(origin), _) => (names, Origin::Implied(Box::new((*origin).clone()))),
         // one command and nothing else must show moving prices
-        (None, Some(Role::Serve) | None) => (vec![provider::Name::Simulated.to_string()], Origin::Default),
+        (None, Role::Serve) => (vec![provider::Name::Simulated.to_string()], Origin::Default),
         // made-up prices must never get into a shared Redis because a key was forgotten
-        (None, Some(Role::Gateway | Role::Publisher)) => (Vec::new(), Origin::Default),
+        (None, Role::Gateway | Role::Publisher) => (Vec::new(), Origin::Default),
     }
 }

@@ -55,9 +55,10 @@ pub struct Config {
 }
 
 /// What a process is started as. Some defaults and requirements depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
     /// Gateway and publisher in one process.
+    #[default]
     Serve,
     /// Redis to clients.
     Gateway,
@@ -84,6 +85,16 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// What a configuration is put together for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// To talk to a role that runs already: its defaults hold, but what it needs to run is not asked for.
+    #[default]
+    Find,
+    /// To run the role: what it needs must be there.
+    Run,
 }
 
 /// The environment name of the configuration file's path.
@@ -129,8 +140,10 @@ pub struct Input {
     pub env: Environment,
     /// The flags, in the order of the command line.
     pub flags: Vec<Flag>,
-    /// `None`: a command that talks to a running role. It has the defaults of `serve` and needs nothing set.
-    pub role: Option<Role>,
+    /// Whose configuration it is.
+    pub role: Role,
+    /// What for.
+    pub purpose: Purpose,
 }
 
 /// A configuration without mistakes.
@@ -169,7 +182,7 @@ pub fn load(input: &Input) -> Result<Loaded, Mistakes> {
     }
     layers::imply(&mut settings, input.role);
 
-    let mut found = rules::check(&settings, &input.env, input.role, file.is_whole);
+    let mut found = rules::check(&settings, input, file.is_whole);
     mistakes.append(&mut found.mistakes);
     if mistakes.is_empty() {
         let effective = Effective::of(&settings, input.role, &found.warnings);

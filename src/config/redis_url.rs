@@ -230,6 +230,14 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_password_shows(user in "[a-z]{0,5}", password in "\\PC{8,20}", rest in "[a-z0-9.:/]{0,12}") {
+            let url = format!("redis://{user}:{password}@{rest}");
+            proptest::prop_assert_eq!(masked(&url), format!("redis://{user}:***@{rest}"));
+        }
+    }
+
     #[test]
     fn the_parts_make_a_url_with_everything_escaped() {
         assert_eq!(parts(&[]), Ok(None));

@@ -3,20 +3,18 @@
 //! A rule keeps silent about keys whose values are wrong in themselves: that is said already, and what would follow from
 //! it is a guess.
 
-use super::Role;
-use super::environment::Environment;
 use super::key;
 use super::kind::Value;
 use super::layers::Settings;
 use super::origin::{Mistake, Origin};
-use super::redis_url;
+use super::{Input, Purpose, Role, redis_url};
 
 /// RFC 7518 §3.2: HS256 wants a key at least as long as its hash, 256 bits.
 const HS256_BYTES: usize = 32;
 
 /// Checks every rule. `is_whole` is false when the file could not be read: then what seems to be missing may be in it.
-pub(super) fn check(settings: &Settings, env: &Environment, role: Option<Role>, is_whole: bool) -> Found {
-    let mut rules = Rules { settings, env, role, found: Found::default() };
+pub(super) fn check(settings: &Settings, input: &Input, is_whole: bool) -> Found {
+    let mut rules = Rules { settings, input, found: Found::default() };
     rules.ports();
     rules.origins();
     rules.auth();
@@ -39,14 +37,13 @@ pub(super) struct Found {
 
 struct Rules<'a> {
     settings: &'a Settings,
-    env: &'a Environment,
-    role: Option<Role>,
+    input: &'a Input,
     found: Found,
 }
 
 impl<'a> Rules<'a> {
     fn ports(&mut self) {
-        if self.role == Some(Role::Publisher) || !self.settings.are_sound(&["gateway.port", "ops.port"]) {
+        if self.input.role == Role::Publisher || !self.settings.are_sound(&["gateway.port", "ops.port"]) {
             return;
         }
         let (public, ops) = (self.settings.get("gateway.port"), self.settings.get("ops.port"));
@@ -144,7 +141,7 @@ impl<'a> Rules<'a> {
         if !self.settings.are_sound(&["redis.url", "redis.prefix"]) {
             return;
         }
-        match (self.text("redis.url"), self.env.get(redis_url::REST)) {
+        match (self.text("redis.url"), self.input.env.get(redis_url::REST)) {
             (None, Some((_, origin))) => {
                 let problem = format!("{} alone does not do: {}", redis_url::REST, redis_url::UPSTASH_HELP);
                 self.found.mistakes.push(Mistake::new("redis.url", problem).at(origin));
@@ -161,37 +158,44 @@ impl<'a> Rules<'a> {
     }
 
     fn missing_redis(&mut self) {
-        let hint = if self.env.get("REDIS_PASSWORD").or_else(|| self.env.get("REDIS_PORT")).is_some() {
+        let hint = if self.input.env.get("REDIS_PASSWORD").or_else(|| self.input.env.get("REDIS_PORT")).is_some() {
             " (REDIS_PORT and REDIS_PASSWORD count only beside REDIS_HOST)"
         } else {
             ""
         };
-        if let Some(role @ (Role::Gateway | Role::Publisher)) = self.role {
-            let problem = format!(
-                "is not set, and a {role} meets the others through Redis: set REDIS_URL, for example \
-                 redis://127.0.0.1:6379, or run `tickcast serve`, which needs none{hint}"
-            );
-            self.found.mistakes.push(Mistake::new("redis.url", problem));
-        } else if !hint.is_empty() {
-            self.warn(format!("the built-in broker is used: REDIS_URL or REDIS_HOST is not set{hint}"));
+        match (self.input.purpose, self.input.role) {
+            (Purpose::Run, role @ (Role::Gateway | Role::Publisher)) => {
+                let problem = format!(
+                    "is not set, and a {role} meets the others through Redis: set REDIS_URL, for example \
+                     redis://127.0.0.1:6379, or run `tickcast serve`, which needs none{hint}"
+                );
+                self.found.mistakes.push(Mistake::new("redis.url", problem));
+            }
+            (Purpose::Run, Role::Serve) if !hint.is_empty() => {
+                self.warn(format!("the built-in broker is used: neither REDIS_URL nor REDIS_HOST is set{hint}"));
+            }
+            (Purpose::Run, Role::Serve) | (Purpose::Find, _) => {}
         }
     }
 
     fn unused_parts(&mut self) {
         let origin = self.origin("redis.url");
         let from_parts = matches!(origin, Origin::Env(name) | Origin::DotEnv(name) if name == "REDIS_HOST");
-        if !from_parts && self.env.get("REDIS_HOST").is_some() {
+        if !from_parts && self.input.env.get("REDIS_HOST").is_some() {
             self.warn(format!("REDIS_HOST is ignored, since redis.url is set ({origin})"));
         }
     }
 
     fn providers(&mut self) {
-        let publishes = match self.role {
-            Some(Role::Publisher) => true,
-            Some(Role::Serve) => self.settings.get("publisher.enabled").value == Some(Value::Bool(true)),
-            Some(Role::Gateway) | None => false,
+        let publishes = match self.input.role {
+            Role::Publisher => true,
+            Role::Serve => self.settings.get("publisher.enabled").value == Some(Value::Bool(true)),
+            Role::Gateway => false,
         };
-        if !publishes || !self.settings.are_sound(&["publisher.providers", "publisher.enabled"]) {
+        if self.input.purpose == Purpose::Find
+            || !publishes
+            || !self.settings.are_sound(&["publisher.providers", "publisher.enabled"])
+        {
             return;
         }
         let providers = self.list("publisher.providers");

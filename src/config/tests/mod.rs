@@ -17,6 +17,7 @@ struct Given<'a> {
     dotenv: &'a str,
     env: &'a [(&'a str, &'a str)],
     flags: &'a [Flag],
+    /// As this role runs; `None`: to find a `serve` that runs already.
     role: Option<Role>,
 }
 
@@ -24,7 +25,9 @@ impl Given<'_> {
     fn load(&self) -> Result<Loaded, Mistakes> {
         let mut env = Environment::of(self.env.iter().copied());
         env.add_dotenv(self.dotenv);
-        let mut input = Input { env, flags: self.flags.to_vec(), role: self.role, ..Input::default() };
+        let purpose = if self.role.is_some() { Purpose::Run } else { Purpose::Find };
+        let role = self.role.unwrap_or_default();
+        let mut input = Input { env, flags: self.flags.to_vec(), role, purpose, ..Input::default() };
         let dir = tempfile::tempdir().unwrap();
         if !self.file.is_empty() {
             let path = dir.path().join("t.toml");
@@ -302,7 +305,12 @@ fn a_secret_is_in_no_message_and_no_listing() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_the_only_mistake_about_it() {
-    let input = Input { file: Some("no/such/file.toml".into()), role: Some(Role::Gateway), ..Input::default() };
+    let input = Input {
+        file: Some("no/such/file.toml".into()),
+        role: Role::Gateway,
+        purpose: Purpose::Run,
+        ..Input::default()
+    };
     let Mistakes(mistakes) = load(&input).unwrap_err();
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");
     assert!(
@@ -340,6 +348,7 @@ fn the_listing_is_toml_and_names_each_source() {
 
     let json = loaded.effective.to_json();
     assert_eq!(json["role"], "serve");
+    assert_eq!(json["settings"]["cache.ttl_latest_s"]["value"].to_string(), "300");
     assert_eq!(json["settings"]["gateway.port"]["value"], 9000);
     assert_eq!(json["settings"]["redis.url"]["source"], "env REDIS_URL");
     assert!(json["settings"]["tls.cert_file"]["value"].is_null());
