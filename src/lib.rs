@@ -24,9 +24,11 @@
 //!
 //! Above both:
 //!
-//! - [`config`]: file, environment and flags to each part's types.
+//! - [`config`]: file, environment and flags to each part's types;
+//! - [`cli`]: the command line, logs, exit codes.
 pub mod broker;
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod market;
