@@ -1,7 +1,7 @@
 //! `tickcast healthcheck`: one question to the ops port, for Docker and scripts.
 //!
 //! A bare HTTP/1.1 client: no proxy of the environment, no redirect, no TLS, one connection, one deadline for all of it,
-//! and an answer of at most [`MAX_ANSWER_BYTES`].
+//! and an answer of at most 64 KiB.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

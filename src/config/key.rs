@@ -1,6 +1,6 @@
 //! What is known of a key, and finding one by its path.
 //!
-//! The table itself is [`super::keys`]. Everything that knows a key knows it from there: parsing, checks, `tickcast
+//! The table itself is `keys/`. Everything that knows a key knows it from there: parsing, checks, `tickcast
 //! config`, `config/default.toml` and `docs/configuration.md`.
 
 use std::sync::LazyLock;
