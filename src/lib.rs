@@ -24,8 +24,15 @@
 //! Quotes out:
 //!
 //! - [`gateway`], [`ops`].
+//!
+//! Above both:
+//!
+//! - [`config`]: file, environment and flags to each part's types;
+//! - [`cli`]: the command line, logs, exit codes.
 pub mod broker;
 pub mod cache;
+pub mod cli;
+pub mod config;
 pub mod gateway;
 pub mod hub;
 pub mod market;

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 /// The public port, its shards and its limits.
@@ -69,8 +70,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// REST requests per minute, per address and route.
     pub rest_rpm: NonZeroU32,
-    /// Networks whose `X-Forwarded-For` and PROXY headers are believed, in CIDR form.
-    pub trusted_proxies: Vec<String>,
+    /// Networks whose `X-Forwarded-For` and PROXY headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Who may connect.
