@@ -23,12 +23,13 @@
 //!
 //! Quotes out:
 //!
-//! - [`gateway`], [`ops`].
+//! - [`gateway`], [`api`], [`ops`].
 //!
 //! Above both:
 //!
 //! - [`config`]: file, environment and flags to each part's types;
 //! - [`cli`]: the command line, logs, exit codes.
+pub mod api;
 pub mod broker;
 pub mod cache;
 pub mod cli;
