@@ -28,6 +28,7 @@
 //! Above both:
 //!
 //! - [`config`]: file, environment and flags to each part's types;
+//! - [`roles`]: which parts run in a process, started and stopped in order;
 //! - [`cli`]: the command line, logs, exit codes.
 pub mod api;
 pub mod broker;
@@ -42,3 +43,4 @@ pub mod protocol;
 pub mod provider;
 pub mod publisher;
 pub mod quota;
+pub mod roles;
