@@ -28,6 +28,7 @@
 //! Above both:
 //!
 //! - [`config`]: file, environment and flags to each part's types;
+//! - [`logging`]: one event a line, as text or JSON;
 //! - [`roles`]: which parts run in a process, started and stopped in order;
 //! - [`cli`]: the command line, logs, exit codes.
 pub mod api;
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod hub;
+pub mod logging;
 pub mod market;
 pub mod ops;
 pub mod protocol;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 use tickcast::cli::{self, Cli, Command, Common, Exit};
 use tickcast::config::{self, Flag, Loaded, Purpose, Role};
+use tickcast::logging;
 use tickcast::roles;
 
 fn main() -> ExitCode {
@@ -62,9 +63,9 @@ fn run_role(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<Exi
 }
 
 /// What every role begins with: its configuration, its log.
-fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loaded, cli::logging::Levels)> {
+fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loaded, logging::Levels)> {
     let loaded = config::load(&common.input(role, Purpose::Run, flags))?;
-    let levels = cli::logging::start(&loaded.config.log)?;
+    let levels = logging::start(&loaded.config.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -15,9 +15,9 @@ use tracing::{info, warn};
 
 use crate::api;
 use crate::broker::{self, Broker, Channel, Event};
-use crate::cli::logging::Levels;
 use crate::config::{Config, Role, log};
 use crate::gateway::{self, Gateway};
+use crate::logging::Levels;
 use crate::ops::metrics::Exposition;
 use crate::ops::{self, Ops};
 use crate::protocol::control::{self, Control};
