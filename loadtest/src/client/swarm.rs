@@ -91,20 +91,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let job: SwarmJob = orders.first()?;
     let mut swarm = Swarm::new(job, &mut orders)?;
     let mut events = Events::with_capacity(EVENTS_PER_WAKE);
+    // Orders may have come in one read with the job.
+    let mut ordered = true;
     loop {
-        let timeout = swarm.timeout();
-        match swarm.poll.poll(&mut events, timeout) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            polled => polled.context("epoll")?,
-        }
-        let mut ordered = false;
-        for event in &events {
-            match event.token() {
-                CONTROL => ordered = true,
-                Token(index) => swarm.event(index, event),
-            }
-        }
-        if ordered {
+        if std::mem::take(&mut ordered) {
             let received = orders.read()?;
             received.orders.into_iter().try_for_each(|order| swarm.obey(order))?;
             if received.ended {
@@ -112,6 +102,16 @@ pub(crate) fn run() -> anyhow::Result<()> {
             }
         }
         swarm.tick()?;
+        match swarm.poll.poll(&mut events, swarm.timeout()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled.context("epoll")?,
+        }
+        for event in &events {
+            match event.token() {
+                CONTROL => ordered = true,
+                Token(index) => swarm.event(index, event),
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ impl Machine {
     pub(crate) fn here() -> Machine {
         Machine {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            cores: super::cpu::cores().len(),
             memory_mib: field("/proc/meminfo", "MemTotal").as_deref().and_then(kib).unwrap_or(0) / 1_024,
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             commit: commit(),

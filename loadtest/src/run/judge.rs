@@ -8,8 +8,9 @@ const SATURATED: f64 = 0.90;
 /// A publisher later than this at its 99th percentile no longer keeps an open-loop timetable: a quarter of the latency bound
 /// of 100 ms that its runs are judged by.
 const LATE_P99_MS: f64 = 25.0;
-/// What the host, or other processes, may take of one core before it is worth a note.
+/// What the host, or other processes, may take of one core before it is worth a note, and before the figures do not count.
 const DISTURBED: f64 = 0.10;
+const SPOILED: f64 = 0.40;
 
 /// Fills in what is invalid, violated and notable. `client_cores`: how many cores clients, publisher and Redis were pinned to
 /// together, if they were.
@@ -62,11 +63,17 @@ fn saturation(run: &RunReport, client_cores: Option<usize>) -> Vec<String> {
 
 fn disturbances(run: &mut RunReport) {
     let Some(cpu) = &run.cpu else { return };
-    if cpu.others > DISTURBED {
-        run.notes.push(format!("other processes and interrupts took {:.0} % of a core", cpu.others * 100.0));
-    }
-    for (number, core) in cpu.cores.iter().enumerate().filter(|(_, core)| core.stolen > DISTURBED) {
-        run.notes.push(format!("the host took {:.0} % of core {number}", core.stolen * 100.0));
+    let others = (cpu.others, format!("other processes and interrupts took {:.0} % of a core", cpu.others * 100.0));
+    let stolen =
+        cpu.cores.iter().enumerate().map(|(number, core)| {
+            (core.stolen, format!("the host took {:.0} % of core {number}", core.stolen * 100.0))
+        });
+    for (share, text) in std::iter::once(others).chain(stolen) {
+        match share {
+            spoiled if spoiled >= SPOILED => run.invalid.push(text),
+            disturbed if disturbed >= DISTURBED => run.notes.push(text),
+            _ => {}
+        }
     }
 }
 
