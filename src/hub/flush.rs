@@ -47,6 +47,13 @@ pub(super) struct Scratch {
     pieces: Vec<Piece>,
 }
 
+/// Whether one write can take all that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    All,
+    Some,
+}
+
 /// What a slice is, in the order of the slices.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
@@ -88,7 +95,7 @@ impl Hub {
         loop {
             let mut slices = recycle(std::mem::take(&mut self.flush.slices));
             let mut pieces = std::mem::take(&mut self.flush.pieces);
-            self.gather(lane, &mut slices, &mut pieces);
+            let gathered = self.gather(lane, &mut slices, &mut pieces);
             if pieces.is_empty() {
                 self.flush.slices = recycle(slices);
                 self.flush.pieces = pieces;
@@ -114,6 +121,9 @@ impl Hub {
                 self.block(lane);
                 return Flush::Blocked { taken };
             }
+            if gathered == Gathered::All {
+                return self.drained(lane);
+            }
         }
     }
 
@@ -123,7 +133,8 @@ impl Hub {
         std::mem::swap(&mut into.finished_us, &mut self.chain.finished);
     }
 
-    fn gather<'a>(&'a self, lane: LaneId, slices: &mut Vec<IoSlice<'a>>, pieces: &mut Vec<Piece>) {
+    /// Collects what waits, in order, up to the bound of one write.
+    fn gather<'a>(&'a self, lane: LaneId, slices: &mut Vec<IoSlice<'a>>, pieces: &mut Vec<Piece>) -> Gathered {
         let (hot, side) = (self.lanes.hot(lane), self.lanes.side(lane));
         let mut add = |what: What, bytes: &'a [u8]| {
             slices.push(IoSlice::new(bytes));
@@ -135,20 +146,20 @@ impl Hub {
         }
         for frame in side.replies() {
             if !add(What::Reply, frame) {
-                return;
+                return Gathered::Some;
             }
         }
         let Some(backlog) = side.backlog() else {
             for (item, _, freshness) in self.chain.iter(hot) {
                 if !add(What::Entry, item_bytes(item, hot.dialect, freshness)) {
-                    return;
+                    return Gathered::Some;
                 }
             }
-            return;
+            return Gathered::All;
         };
         for notice in &backlog.notices {
             if !add(What::Notice, &notice.frame) {
-                return;
+                return Gathered::Some;
             }
         }
         for &pending in backlog.queue.iter().take(4 * MAX_SLICES) {
@@ -163,12 +174,13 @@ impl Hub {
                     slices.push(IoSlice::new(bytes));
                     pieces.push(Piece { what: What::Waiting, length: bytes.len() });
                     if slices.len() == MAX_SLICES {
-                        return;
+                        return Gathered::Some;
                     }
                 }
                 None => pieces.push(Piece { what: What::Stale, length: 0 }),
             }
         }
+        if backlog.queue.len() > 4 * MAX_SLICES { Gathered::Some } else { Gathered::All }
     }
 
     /// Drops what was written from the lane, and keeps the rest of the frame that was cut.
