@@ -74,9 +74,7 @@ contract! {
 /// A bench whose Redis takes commands.
 async fn connected(timing: Timing) -> Bench {
     let bench = Bench::redis(timing).await;
-    let mut status = bench.broker.status.clone();
-    let connected = tokio::time::timeout(support::DEADLINE, status.wait_for(|status| status.connected)).await;
-    connected.expect("a local Redis is there in time").expect("the broker lives");
+    bench.connected().await;
     bench
 }
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod bench;
+pub mod gateway;
+pub mod proxy;
 pub mod redis;
 
 use std::time::Duration;

@@ -23,6 +23,8 @@ use crate::broker::{BrokerError, Result};
 
 /// How long a command may take. Below the 5 s in which a frozen Redis has to be noticed, with the second between probes.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
+/// What the client library tells of a connection before anybody looks: a handful.
+const LIBRARY_EVENTS: usize = 16;
 /// How long a connection to a server that takes no writes is kept. After a fail-over it may lead to what is a replica
 /// now, while the name leads elsewhere. Longer than a fail-over takes, so that a plain read-only Redis costs little.
 const READ_ONLY_PATIENCE: Duration = Duration::from_secs(15);
@@ -57,7 +59,7 @@ impl Commander {
         let mut made_before = false;
         loop {
             let failed = |why: &str| self.health.commands_down(why);
-            let Some(mut connection) = self.dialer.dial(1, stop, failed).await else { break };
+            let Some(mut connection) = self.dialer.dial(LIBRARY_EVENTS, stop, failed).await else { break };
             let since = Instant::now();
             if made_before {
                 self.health.reconnected();

@@ -153,6 +153,11 @@ fn refuses_resp3(error: &Error) -> bool {
 /// An error in words for an operator.
 pub(super) fn describe(error: &Error) -> String {
     let details = error.details();
+    // The library shows the system's errors as Rust does: Os { code: 111, kind: …, message: "Connection refused" }.
+    let quoted = details.split_once("message: \"").or_else(|| details.split_once("error: \""));
+    if let Some((told, _)) = quoted.and_then(|(_, rest)| rest.split_once('"')) {
+        return told.to_owned();
+    }
     let hint = match details.split(' ').next().unwrap_or_default() {
         "WRONGPASS" => " (check user and password in redis.url)",
         "NOAUTH" => " (redis.url needs a password)",
@@ -184,6 +189,17 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_reads_words() {
+        let refused = Error::new(
+            fred::error::ErrorKind::IO,
+            r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#,
+        );
+        assert_eq!(describe(&refused), "Connection refused");
+        let wrong = Error::new(fred::error::ErrorKind::Auth, "WRONGPASS invalid username-password pair");
+        assert!(describe(&wrong).ends_with("pair (check user and password in redis.url)"));
+    }
 
     #[test]
     fn waits_grow_to_their_cap_with_jitter() {

@@ -64,7 +64,16 @@ local function join(log, window)
   return joined
 end
 
--- Reads a log without what no longer counts; what lies in the future is brought back to now.
+local function format(log)
+  local entries = {}
+  for i, entry in ipairs(log) do
+    entries[i] = text(entry[1]) .. ':' .. text(entry[2]) .. ':' .. text(entry[3])
+  end
+  return table.concat(entries, ' ')
+end
+
+-- Reads a log without what no longer counts. When the clock jumped back, what lies in the future is brought back to
+-- now, for good: it counts for one window from here.
 local function read(window)
   local log = {}
   local written = redis.call('HGET', KEY, field(window)) or ''
@@ -77,6 +86,7 @@ local function read(window)
       entry[2] = math.min(entry[2], now)
     end
     log = join(log, window)
+    redis.call('HSET', KEY, field(window), format(log))
   end
   local young = {}
   for _, entry in ipairs(log) do
@@ -87,14 +97,6 @@ local function read(window)
   return young
 end
 
-local function format(log)
-  local entries = {}
-  for i, entry in ipairs(log) do
-    entries[i] = text(entry[1]) .. ':' .. text(entry[2]) .. ':' .. text(entry[3])
-  end
-  return table.concat(entries, ' ')
-end
-
 local function held()
   local set, till = string.match(redis.call('HGET', KEY, 'hold') or '', '^(%d+):(%d+)$')
   if not set then
@@ -102,8 +104,9 @@ local function held()
   end
   set, till = tonumber(set), tonumber(till)
   if set > now then
-    -- The clock jumped back: as long again as it was to be.
+    -- The clock jumped back: as long from now as it was to be, for good.
     till = now + till - set
+    redis.call('HSET', KEY, 'hold', text(now) .. ':' .. text(till))
   end
   return math.max(till - now, 0)
 end
