@@ -306,6 +306,64 @@ async fn ten_thousand_symbols_are_reported_at_once(bench: Bench) {
     assert_eq!(bench.watched().await, []);
 }
 
+/// What whoever listens on the subscriptions channel got until now, in the text's order.
+async fn events_so_far(bench: &Bench, reader: &mut Reader) -> Vec<String> {
+    bench.broker.publish.send(Channel::Subscriptions, b"now").await.unwrap();
+    let mut events = Vec::new();
+    loop {
+        match reader.text().await {
+            now if now == "now" => break,
+            event => events.push(event),
+        }
+    }
+    events.sort();
+    events
+}
+
+#[tokio::test]
+async fn both_registries_make_the_same_of_the_same_reports() {
+    let benches = [Bench::memory(Timing::default()), connected(Timing::default()).await];
+    let mut readers = Vec::new();
+    for bench in &benches {
+        readers.push(bench.reader(&[Channel::Subscriptions]).await);
+    }
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..300 {
+        let id = gateway(&format!("g{}", random.u32(0..3)));
+        let leaves = random.u32(0..20) == 0;
+        let mut count = || (symbol(&format!("S{}", random.u32(0..6))), random.u32(0..3));
+        let counts: Vec<(Symbol, u32)> = (0..4).map(|_| count()).collect();
+        let mut outcomes = Vec::new();
+        for (bench, reader) in benches.iter().zip(&mut readers) {
+            let registry = &bench.broker.registry;
+            let held = if leaves {
+                registry.leave(&id).await.unwrap();
+                None
+            } else {
+                Some(registry.report(&id, &counts).await.unwrap())
+            };
+            outcomes.push((held, bench.watched().await, events_so_far(bench, reader).await));
+        }
+        assert_eq!(outcomes[0], outcomes[1], "{id:?} {counts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_embedded_broker_lives_in_virtual_time() {
+    let bench = Bench::memory(Timing::default());
+    let mut reader = bench.reader(&[Channel::Subscriptions]).await;
+    bench.report("g1", &[("A", 1)]).await;
+    bench.report("g1", &[("A", 0)]).await;
+    assert!(reader.text().await.contains(r#""subscribe""#));
+    assert!(bench.next_event_while_reporting(&mut reader, "g1").await.contains(r#""unsubscribe""#));
+    let budget = budget("alphavantage", &[(86_400_000, 1)]);
+    assert_eq!(bench.broker.quota.take(&budget, 1).await, Ok(Taken::Granted));
+    tokio::time::advance(Duration::from_secs(86_402)).await;
+    assert_eq!(bench.broker.quota.take(&budget, 1).await, Ok(Taken::Granted), "a day later");
+}
+
 // The store
 
 async fn values_are_kept_in_order(bench: Bench) {

@@ -124,6 +124,23 @@ async fn a_subscription_that_died_in_silence_is_found_by_the_probe() {
 }
 
 #[tokio::test]
+async fn a_partition_is_noticed_and_its_end_too() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let bench = Bench::at(proxy.url(), Timing::default());
+    let mut reader = bench.reader(&[Channel::Updates]).await;
+    proxy.cut();
+    assert_eq!(reader.event().await, Event::Interrupted);
+    bench.status(|status| !status.connected).await;
+    let lost = bench.broker.publish.publish(&[update("A", 1)], Epoch(1)).await;
+    assert!(matches!(lost, Err(BrokerError::Unavailable(_))), "{lost:?}");
+    proxy.join();
+    reader.until(&Event::Resumed).await;
+    bench.until("it publishes", async || bench.broker.publish.publish(&[update("A", 2)], Epoch(1)).await.is_ok()).await;
+    reader.until(&Event::Message(Channel::Updates, update("A", 2).json)).await;
+}
+
+#[tokio::test]
 async fn a_shut_down_broker_falls_silent_and_leaves_no_connection() {
     let mut bench = bench().await;
     let reader = bench.reader(&[Channel::Updates]).await;

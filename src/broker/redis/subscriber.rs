@@ -81,8 +81,9 @@ impl Subscriber {
                 why = self.receive(&mut connection, &mut wanted) => why,
                 () = stop.cancelled() => break,
             };
-            self.hub.prove(ChannelSet::NONE);
+            // In this order, so that whoever is told by its feed finds the status to agree.
             self.health.delivery_down(&why);
+            self.hub.prove(ChannelSet::NONE);
         }
         self.hub.prove(ChannelSet::NONE);
     }
