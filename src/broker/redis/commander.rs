@@ -85,7 +85,7 @@ impl Commander {
             self.health.commands_down(&why);
         }
         self.client.send_replace(None);
-        self.health.commands_down("the broker was shut down");
+        self.health.stopped();
     }
 
     /// The connection's coming and going.

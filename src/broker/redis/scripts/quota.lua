@@ -7,12 +7,13 @@
 --   reset               when an operator reset it: what was spent before does not count
 -- ARGV: now (ms; empty: Redis' clock), the record's name as the caller knows it (empty: never seen), the number of
 --       windows, length and limit of each, what to do, and what that needs:
---   take cost        Returns {name, "granted"}, {name, "wait", ms} or, when the caller knows of another record,
---                    {name, "lost"}: then it records what it has spent itself, and asks again.
+--   take cost        Returns {name, "granted"} or {name, "wait", ms}.
 --   record hold n…   hold (ms), then for each window the number of entries, and how long ago (ms) and how much of each.
 --                    Returns {name, "recorded"}.
 --   hold ms          Returns {name, "held"}.
---   levels           Returns {name, "levels", now, ms held, the log of each window}.
+--   tell             As `record`: what the caller has spent itself, told after these three returned {name, "lost"},
+--                    which they do when the caller knows of another record.
+--   levels           Returns {name, "levels", now, ms held, the log of each window}; writes nothing.
 --   reset            Returns {name, "reset"}.
 
 local KEY = KEYS[1]
@@ -162,7 +163,7 @@ if verb == 'levels' then
   return { born or known, 'levels', text(now), text(held()), unpack(logs) }
 end
 
-if verb == 'take' and known ~= '' and known ~= born then
+if verb ~= 'tell' and known ~= '' and known ~= born then
   return { born or '', 'lost' }
 end
 
@@ -174,7 +175,7 @@ if verb == 'hold' then
   return { name, 'held' }
 end
 
-if verb == 'record' then
+if verb == 'record' or verb == 'tell' then
   hold(tonumber(ARGV[arg]))
   arg = arg + 1
   local reset = tonumber(redis.call('HGET', KEY, 'reset') or '0')
