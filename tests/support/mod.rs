@@ -5,7 +5,9 @@
 pub mod bench;
 pub mod client;
 pub mod gateway;
+pub mod proxy;
 pub mod redis;
+pub mod reports;
 
 use std::time::Duration;
 
