@@ -18,7 +18,7 @@ use hashbrown::DefaultHashBuilder;
 use tickcast::hub::{Arrival, Hub, LaneId, Watched};
 use tickcast::market::Symbol;
 use tickcast::protocol::message::Terms;
-use tickcast::protocol::publication::{Dialect, Publication};
+use tickcast::protocol::publication::{Form, Publication};
 
 const LIVE: Terms = Terms { min_gap_ms: 0, snapshot: false };
 
@@ -34,7 +34,7 @@ impl Scene {
     fn new(lanes: usize) -> Scene {
         let watched = Arc::new(Watched::new(DefaultHashBuilder::default()));
         let mut hub = Hub::new(Arc::clone(&watched));
-        let lanes = (0..lanes).map(|_| hub.attach(Dialect::Nested)).collect();
+        let lanes = (0..lanes).map(|_| hub.attach(Form::default())).collect();
         Scene { hub, watched, lanes, seq: 0 }
     }
 
@@ -128,7 +128,7 @@ fn churn(rounds: usize) -> u64 {
         }
     }
     for round in 0..rounds {
-        let lane = scene.hub.attach(Dialect::Nested);
+        let lane = scene.hub.attach(Form::default());
         for at in 0..5 {
             scene.hub.watch(lane, symbol((round + at * 11) % 50), LIVE);
         }

@@ -10,7 +10,7 @@ use super::board::TopicId;
 use super::chain::Item;
 use super::lane::{Cut, CutFrame, LaneId, Pending, State};
 use crate::protocol::frame;
-use crate::protocol::publication::{Dialect, Freshness};
+use crate::protocol::publication::{Form, Freshness};
 use crate::protocol::reply::Reply;
 
 /// Slices per write. The kernel takes 1024 (UIO_MAXIOV); beyond a few hundred frames a larger write gains nothing and
@@ -151,7 +151,7 @@ impl Hub {
         }
         let Some(backlog) = side.backlog() else {
             for (item, _, freshness) in self.chain.iter(hot) {
-                if !add(What::Entry, item_bytes(item, hot.dialect, freshness)) {
+                if !add(What::Entry, item_bytes(item, hot.form, freshness)) {
                     return Gathered::Some;
                 }
             }
@@ -170,7 +170,7 @@ impl Hub {
             let last = waiting.and_then(|(topic, freshness)| Some((self.board.last(topic)?, freshness)));
             match last {
                 Some((last, freshness)) => {
-                    let bytes = last.frame(hot.dialect, freshness);
+                    let bytes = last.frame(hot.form, freshness);
                     slices.push(IoSlice::new(bytes));
                     pieces.push(Piece { what: What::Waiting, length: bytes.len() });
                     if slices.len() == MAX_SLICES {
@@ -227,7 +227,7 @@ impl Hub {
     /// Removes a piece from what waits, but for its last `left` bytes, which must go before anything else.
     fn cut(&mut self, lane: LaneId, what: What, left: usize) {
         let (hot, side) = self.lanes.both_mut(lane);
-        let dialect = hot.dialect;
+        let form = hot.form;
         let frame = match what {
             What::Cut => side.open_backlog().cut.take().map(|cut| cut.frame),
             What::Reply => side.pop_reply().map(CutFrame::Reply),
@@ -236,7 +236,7 @@ impl Hub {
                 let frame = self.chain.first(hot).map(|(item, _, freshness)| match item {
                     Item::Update(publication) => {
                         self.counters.deliveries += 1;
-                        CutFrame::Update(publication.clone(), dialect, freshness)
+                        CutFrame::Update(publication.clone(), form, freshness)
                     }
                     Item::Notice(notice) => CutFrame::Notice(notice.clone()),
                 });
@@ -247,7 +247,7 @@ impl Hub {
                 self.counters.deliveries += 1;
                 let waiting = self.pop_pending(lane);
                 waiting.and_then(|(topic, freshness)| {
-                    Some(CutFrame::Update(self.board.last(topic)?.clone(), dialect, freshness))
+                    Some(CutFrame::Update(self.board.last(topic)?.clone(), form, freshness))
                 })
             }
             What::Stale => None,
@@ -320,9 +320,9 @@ impl Hub {
     }
 }
 
-fn item_bytes(item: &Item, dialect: Dialect, freshness: Freshness) -> &[u8] {
+fn item_bytes(item: &Item, form: Form, freshness: Freshness) -> &[u8] {
     match item {
-        Item::Update(publication) => publication.frame(dialect, freshness),
+        Item::Update(publication) => publication.frame(form, freshness),
         Item::Notice(notice) => &notice.frame,
     }
 }

@@ -15,9 +15,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use support::bench::{Bench, SHORT};
-use support::reports::Gateway;
 use support::proxy::Proxy;
 use support::redis::{RedisServer, Reply};
+use support::reports::Gateway;
 use tickcast::broker::{
     BrokerError, Budget, Channel, Epoch, Event, Feed, GatewayId, Lead, Outgoing, Stored, Taken, Timing, Window,
 };
