@@ -13,7 +13,7 @@ use crate::hub::{Arrival, LaneId, MAX_QUEUED};
 use crate::market::Symbol;
 use crate::protocol::message::Selection;
 use crate::protocol::reply::Status;
-use crate::protocol::session::Session;
+use crate::protocol::session::{Session, Talk};
 
 impl Shard {
     pub(super) fn take_inbox(&mut self) {
@@ -110,6 +110,9 @@ impl Shard {
     }
 
     pub(super) fn greet(&mut self, lane: LaneId, wanted: Selection) {
+        if self.parts.rules.talk == Talk::Echo {
+            return;
+        }
         let (rules, now) = (Arc::clone(&self.parts.rules), self.now);
         let mut unknown = Vec::new();
         if let Some(connection) = self.connections[lane.index()].as_mut() {
