@@ -1,0 +1,213 @@
+//! One provider's budget: shared by all processes through the broker, local while the broker is away.
+//!
+//! The local ledger also records what the shared budget granted this process, so that losing the broker does not open
+//! a fresh window; and what was spent locally is recorded in the shared budget before anything more is asked of it.
+//! This process alone therefore never exceeds the limit, through any outage. Other processes are not seen
+//! while the broker is away: only a leader polls, and it was the leader before.
+//!
+//! Memory is bounded by the ledger's ([`MAX_ENTRIES`](crate::quota::window::MAX_ENTRIES) a window).
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::config::{Config, Name};
+use crate::broker::{self, Quota};
+use crate::quota::{Budget, Ledger, Level, Taken, Window};
+
+/// Asks for the right to make calls.
+pub struct Limiter {
+    quota: Arc<dyn Quota>,
+    status: watch::Receiver<broker::Status>,
+    budget: Budget,
+    started: Instant,
+    local: Mutex<Local>,
+    /// Held while the shared budget is told what was spent without it, so that nobody asks it before it knows.
+    settling: tokio::sync::Mutex<()>,
+}
+
+/// Owned by the [`Limiter`].
+#[derive(Default)]
+struct Local {
+    /// Everything this process spent, and holds.
+    spent: Ledger,
+    /// What of it the shared budget has not heard of.
+    owed: Ledger,
+    /// How many grants are in `owed`.
+    debts: u64,
+}
+
+impl Limiter {
+    /// A limiter of `budget`; one without windows grants everything.
+    #[must_use]
+    pub fn new(quota: Arc<dyn Quota>, status: watch::Receiver<broker::Status>, budget: Budget) -> Limiter {
+        Limiter {
+            quota,
+            status,
+            budget,
+            started: Instant::now(),
+            local: Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The budget.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Takes `cost`, or says how long to wait.
+    pub async fn take(&self, cost: u32) -> Taken {
+        if self.budget.windows.is_empty() {
+            return Taken::Granted;
+        }
+        let held_ms = self.local().spent.held_ms(self.now_ms());
+        if held_ms > 0 {
+            return Taken::Wait(Duration::from_millis(held_ms));
+        }
+        match self.take_shared(cost).await {
+            Ok(taken) => {
+                if taken == Taken::Granted {
+                    let now_ms = self.now_ms();
+                    self.local().spent.record(&self.budget.windows, cost, now_ms, now_ms);
+                }
+                taken
+            }
+            Err(_) => self.take_local(cost),
+        }
+    }
+
+    /// Grants nothing for `span`: the vendor said so.
+    pub async fn hold(&self, span: Duration) {
+        self.local().spent.hold(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), self.now_ms());
+        if self.is_shared() {
+            // Without the broker nobody else can be told; the local hold stands.
+            drop(self.quota.hold(&self.budget, span).await);
+        }
+    }
+
+    /// Where each window stands.
+    pub async fn levels(&self) -> Vec<Level> {
+        if self.is_shared()
+            && let Ok(levels) = self.quota.levels(&self.budget).await
+        {
+            return levels;
+        }
+        let now_ms = self.now_ms();
+        self.local().spent.levels(&self.budget.windows, now_ms)
+    }
+
+    /// How long to wait when a vendor says "too many" and not until when: the longest window up to a minute. A longer
+    /// one is said in so many words (and is [`QuotaExhausted`](super::Failure::QuotaExhausted)).
+    #[must_use]
+    pub fn usual_wait(&self) -> Duration {
+        const MINUTE: Duration = Duration::from_secs(60);
+        self.budget
+            .windows
+            .iter()
+            .map(|window| window.length)
+            .filter(|&length| length <= MINUTE)
+            .max()
+            .unwrap_or(MINUTE)
+    }
+
+    async fn take_shared(&self, cost: u32) -> broker::Result<Taken> {
+        if !self.is_shared() {
+            return Err(broker::BrokerError::Unavailable("not connected".into()));
+        }
+        self.settle().await?;
+        self.quota.take(&self.budget, cost).await
+    }
+
+    /// Tells the shared budget what was spent without it.
+    async fn settle(&self) -> broker::Result<()> {
+        let Some(longest) = self.budget.windows.iter().max_by_key(|window| window.length) else { return Ok(()) };
+        if self.local().debts == 0 {
+            return Ok(());
+        }
+        let _settling = self.settling.lock().await;
+        let (owed, debts) = {
+            let mut local = self.local();
+            (std::mem::take(&mut local.owed), local.debts)
+        };
+        let now_ms = self.now_ms();
+        let spent: Vec<(u64, u64)> = owed.log(longest).into_iter().flat_map(|log| log.spent(now_ms)).collect();
+        let record: Vec<(Duration, u32)> =
+            spent.iter().map(|&(ago_ms, units)| (Duration::from_millis(ago_ms), saturated(units))).collect();
+        if record.is_empty() {
+            self.local().debts -= debts;
+            return Ok(());
+        }
+        let told = self.quota.record(&self.budget, &record).await;
+        let mut local = self.local();
+        if told.is_ok() {
+            local.debts -= debts;
+        } else {
+            for (ago_ms, units) in spent {
+                local.owed.record(&self.budget.windows, saturated(units), now_ms.saturating_sub(ago_ms), now_ms);
+            }
+        }
+        told
+    }
+
+    fn take_local(&self, cost: u32) -> Taken {
+        let now_ms = self.now_ms();
+        let mut local = self.local();
+        let taken = local.spent.take(&self.budget.windows, cost, now_ms);
+        if taken == Taken::Granted {
+            local.owed.record(&self.budget.windows, cost, now_ms, now_ms);
+            local.debts += 1;
+        }
+        taken
+    }
+
+    fn is_shared(&self) -> bool {
+        self.status.borrow().connected
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn local(&self) -> MutexGuard<'_, Local> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The budget of one provider and key: the vendor's windows, or the configured ones where there are any.
+#[must_use]
+pub fn budget(name: Name, config: &Config, vendor: &[Window]) -> Budget {
+    let configured: Vec<Window> = [(1, config.per_second), (60, config.per_minute), (86_400, config.per_day)]
+        .into_iter()
+        .filter_map(|(seconds, limit)| limit.map(|limit| window(seconds, limit)))
+        .collect();
+    let mut windows = configured.clone();
+    windows.extend(vendor.iter().filter(|window| configured.iter().all(|own| own.length != window.length)));
+    windows.sort_by_key(|window| window.length);
+    let name = match &config.api_key {
+        Some(key) => format!("{name}:{}", digest(key)),
+        None => name.to_string(),
+    };
+    Budget { name, windows }
+}
+
+fn saturated(units: u64) -> u32 {
+    u32::try_from(units).unwrap_or(u32::MAX)
+}
+
+/// At most `limit` in any `seconds`.
+#[must_use]
+pub const fn window(seconds: u64, limit: NonZeroU32) -> Window {
+    Window { length: Duration::from_secs(seconds), limit }
+}
+
+/// Tells keys apart in Redis without giving them away: the first 32 bits of SHA-256.
+fn digest(key: &SecretString) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key.expose_secret().as_bytes());
+    digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
