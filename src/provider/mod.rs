@@ -2,7 +2,7 @@
 //!
 //! A [`Provider`] is asked for symbols and says what it got. Vendors behind HTTP are pure state machines ([`vendor`]);
 //! [`fetch`] drives all of them: budget ([`limiter`]), breaker, retries, time-outs ([`client`]), redaction
-//! ([`redact`]). [`simulated`] answers by itself. Which symbols are asked for and when is the
+//! ([`redact`]). [`simulated`] and [`replay`] answer by themselves. Which symbols are asked for and when is the
 //! publisher's business; what happens to a quote is too.
 //!
 //! Nothing queues here: a provider without budget says so at once and is asked again later, with the symbols that
@@ -16,6 +16,7 @@ pub mod limiter;
 pub mod meters;
 pub mod pattern;
 pub mod redact;
+pub mod replay;
 pub mod simulated;
 pub mod unknown;
 pub mod vendor;
@@ -135,6 +136,9 @@ pub enum BuildError {
         /// What is wrong, and what is allowed.
         message: String,
     },
+    /// `replay` cannot use its file.
+    #[error("providers.replay.file: {0}")]
+    Replay(#[from] replay::ReplayError),
     /// No HTTP.
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -144,7 +148,6 @@ pub enum BuildError {
 ///
 /// # Errors
 /// [`BuildError`] for the first that cannot be set up.
-#[expect(clippy::unused_async, reason = "some providers have something to open")]
 pub async fn build(
     names: &[Name],
     settings: &BTreeMap<Name, Config>,
@@ -163,6 +166,7 @@ pub async fn build(
         let config = settings.get(&name).unwrap_or(&default);
         built.push(match name {
             Name::Simulated => Arc::new(simulated::Simulated::new(config)),
+            Name::Replay => Arc::new(replay::Replay::open(config).await?),
             Name::Binance => {
                 let client = shared(&mut client)?;
                 Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
@@ -174,8 +178,7 @@ pub async fn build(
             | Name::AlphaVantage
             | Name::TwelveData
             | Name::Nse
-            | Name::Coinbase
-            | Name::Replay => return Err(BuildError::Unavailable(name)),
+            | Name::Coinbase => return Err(BuildError::Unavailable(name)),
         });
     }
     Ok(built)
