@@ -22,6 +22,10 @@ macro_rules! contract {
             $(#[tokio::test] async fn $claim() { super::$claim(super::Bench::memory(super::Timing::default())).await; })*
             $(#[tokio::test] async fn $waiting() { super::$waiting(super::Bench::memory(super::SHORT)).await; })*
         }
+        mod redis {
+            $(#[tokio::test] async fn $claim() { super::$claim(super::connected(super::Timing::default()).await).await; })*
+            $(#[tokio::test] async fn $waiting() { super::$waiting(super::connected(super::SHORT).await).await; })*
+        }
     };
 }
 
@@ -65,6 +69,15 @@ contract! {
     the_last_watchers_leaving_waits_and_is_announced_once
     a_dead_gateway_is_subtracted_by_whoever_finds_it
     a_gateway_that_comes_back_is_told_to_report_everything
+}
+
+/// A bench whose Redis takes commands.
+async fn connected(timing: Timing) -> Bench {
+    let bench = Bench::redis(timing).await;
+    let mut status = bench.broker.status.clone();
+    let connected = tokio::time::timeout(support::DEADLINE, status.wait_for(|status| status.connected)).await;
+    connected.expect("a local Redis is there in time").expect("the broker lives");
+    bench
 }
 
 fn symbol(text: &str) -> Symbol {

@@ -10,7 +10,6 @@
 //! follows. Every call ends: with an answer, or within the command time-out with [`BrokerError::Unavailable`].
 
 pub mod config;
-#[expect(dead_code, reason = "what the Redis broker alone uses")]
 mod inbox;
 pub mod keys;
 pub mod memory;
@@ -21,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +29,21 @@ use crate::market::Symbol;
 pub use crate::quota::{Budget, Level, Taken, Window};
 
 pub use config::{Config, Timing};
+pub use redis::BadConfig;
 pub use reporter::Reporter;
+
+/// Starts the broker that is configured: Redis, or the embedded one where no URL is given.
+///
+/// Must be called within a tokio runtime. A Redis that is away is no error: the broker connects when it can.
+///
+/// # Errors
+/// [`BadConfig`] when the configuration cannot work, whatever the state of Redis.
+pub fn start(config: &Config) -> std::result::Result<Broker, BadConfig> {
+    match &config.url {
+        Some(url) => redis::start(url, config),
+        None => Ok(memory::start(config.timing)),
+    }
+}
 
 /// One broker, as the handles to its sides. Cheap to clone.
 #[derive(Clone)]
@@ -150,6 +163,26 @@ pub trait Publish: Send + Sync {
     /// # Errors
     /// [`BrokerError`].
     async fn send(&self, channel: Channel, message: &[u8]) -> Result<u64>;
+}
+
+/// The message that carries these updates: one object as it is, several as a JSON array.
+fn join(updates: &[Outgoing]) -> Option<Bytes> {
+    match updates {
+        [] => None,
+        [update] => Some(update.json.clone()),
+        [first, rest @ ..] => {
+            let mut array =
+                BytesMut::with_capacity(1 + updates.iter().map(|update| 1 + update.json.len()).sum::<usize>());
+            array.put_u8(b'[');
+            array.put_slice(&first.json);
+            for update in rest {
+                array.put_u8(b',');
+                array.put_slice(&update.json);
+            }
+            array.put_u8(b']');
+            Some(array.freeze())
+        }
+    }
 }
 
 /// Whether the cached quotes were written.

@@ -116,6 +116,8 @@ fn broker(read: &Read<'_>) -> broker::Config {
             subscriptions: read.string("redis.channel_subscriptions"),
             control: read.string("redis.channel_control"),
         },
+        probe_interval: read.seconds("redis.probe_interval_s"),
+        timing: broker::Timing::default(),
     }
 }
 

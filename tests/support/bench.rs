@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tickcast::broker::{Broker, Channel, Event, Feed, GatewayId, Timing, memory};
+use tickcast::broker::{Broker, Channel, Config, Event, Feed, GatewayId, Timing, memory, redis};
 use tickcast::market::Symbol;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::DEADLINE;
+use super::redis::RedisServer;
 
 /// Short, so that leases and delays run out within a test; long enough that a busy machine keeps up.
 pub const SHORT: Timing = Timing { lease: Duration::from_secs(3), leave_delay: Duration::from_secs(2) };
@@ -16,11 +17,27 @@ pub const SHORT: Timing = Timing { lease: Duration::from_secs(3), leave_delay: D
 /// A broker, and what it needs to live.
 pub struct Bench {
     pub broker: Broker,
+    server: Option<RedisServer>,
 }
 
 impl Bench {
     pub fn memory(timing: Timing) -> Bench {
-        Bench { broker: memory::start(timing) }
+        Bench { broker: memory::start(timing), server: None }
+    }
+
+    /// A broker on a Redis of its own.
+    pub async fn redis(timing: Timing) -> Bench {
+        Bench::on(RedisServer::start().await, timing)
+    }
+
+    pub fn on(server: RedisServer, timing: Timing) -> Bench {
+        let broker = redis::start(&server.url().into(), &config(timing)).expect("the URL is good");
+        Bench { broker, server: Some(server) }
+    }
+
+    /// The server below, of a bench that has one.
+    pub fn server(&mut self) -> &mut RedisServer {
+        self.server.as_mut().expect("this bench has a server")
     }
 
     /// A reader that has seen its link proved.
@@ -80,6 +97,11 @@ impl Bench {
             sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Probes come often, so that a test need not wait for them.
+pub fn config(timing: Timing) -> Config {
+    Config { timing, probe_interval: Duration::from_millis(200), ..Config::default() }
 }
 
 /// Reads a feed one event at a time.

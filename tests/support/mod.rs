@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod client;
 pub mod gateway;
+pub mod redis;
 
 use std::time::Duration;
 

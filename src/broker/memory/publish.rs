@@ -1,10 +1,10 @@
 //! Publishing in memory.
 
 use async_trait::async_trait;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Memory, lock};
-use crate::broker::{BrokerError, Channel, Epoch, Outgoing, Publish, Result, Stored, keys};
+use crate::broker::{BrokerError, Channel, Epoch, Outgoing, Publish, Result, Stored, join, keys};
 
 #[async_trait]
 impl Publish for Memory {
@@ -27,26 +27,6 @@ impl Publish for Memory {
 
     async fn send(&self, channel: Channel, message: &[u8]) -> Result<u64> {
         Ok(self.hub.deliver(&[(channel, Bytes::copy_from_slice(message))]))
-    }
-}
-
-/// One object as it is, several as a JSON array.
-fn join(updates: &[Outgoing]) -> Option<Bytes> {
-    match updates {
-        [] => None,
-        [update] => Some(update.json.clone()),
-        [first, rest @ ..] => {
-            let mut array =
-                BytesMut::with_capacity(updates.iter().map(|update| update.json.len() + 1).sum::<usize>() + 1);
-            array.put_u8(b'[');
-            array.put_slice(&first.json);
-            for update in rest {
-                array.put_u8(b',');
-                array.put_slice(&update.json);
-            }
-            array.put_u8(b']');
-            Some(array.freeze())
-        }
     }
 }
 

@@ -57,6 +57,14 @@ pub(super) const REDIS: &[Key] = &[
          every gateway out of rotation at once.",
     )
     .unit("seconds"),
+    Key::new(
+        "redis.probe_interval_s",
+        Kind::Number { min: 0.2, max: 60.0 },
+        "1",
+        "Between two probes of delivery. Three misses in a row are an interruption, so it decides how soon a link that \
+         is silently dead is noticed, and how many commands an idle process costs a Redis that bills them.",
+    )
+    .unit("seconds"),
 ];
 
 pub(super) const PUBLISHER: &[Key] = &[
