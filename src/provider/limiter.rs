@@ -211,3 +211,127 @@ fn digest(key: &SecretString) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, key.expose_secret().as_bytes());
     digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{BrokerError, Timing, memory};
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const fn five_a_minute() -> Window {
+        window(60, NonZeroU32::new(5).unwrap())
+    }
+
+    /// The embedded quota behind a line that can be cut without anyone noticing at first.
+    struct Line {
+        quota: Arc<dyn Quota>,
+        cut: AtomicBool,
+    }
+
+    impl Line {
+        fn quota(&self) -> broker::Result<&Arc<dyn Quota>> {
+            let cut = self.cut.load(Ordering::SeqCst);
+            if cut { Err(BrokerError::Unavailable("cut".into())) } else { Ok(&self.quota) }
+        }
+    }
+
+    #[async_trait]
+    impl Quota for Line {
+        async fn take(&self, budget: &Budget, cost: u32) -> broker::Result<Taken> {
+            self.quota()?.take(budget, cost).await
+        }
+        async fn record(&self, budget: &Budget, spent: &[(Duration, u32)]) -> broker::Result<()> {
+            self.quota()?.record(budget, spent).await
+        }
+        async fn hold(&self, budget: &Budget, span: Duration) -> broker::Result<()> {
+            self.quota()?.hold(budget, span).await
+        }
+        async fn levels(&self, budget: &Budget) -> broker::Result<Vec<Level>> {
+            self.quota()?.levels(budget).await
+        }
+        async fn reset(&self, budget: &Budget) -> broker::Result<()> {
+            self.quota()?.reset(budget).await
+        }
+    }
+
+    fn limiter() -> (Limiter, Arc<Line>) {
+        let broker = memory::start(Timing::default());
+        let line = Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false) });
+        let budget = Budget { name: "test".into(), windows: vec![five_a_minute()] };
+        (Limiter::new(line.clone(), broker.status.clone(), budget), line)
+    }
+
+    async fn grants(limiter: &Limiter, asked: u32) -> u32 {
+        let mut granted = 0;
+        for _ in 0..asked {
+            granted += u32::from(limiter.take(1).await == Taken::Granted);
+        }
+        granted
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn losing_the_broker_opens_no_fresh_window() {
+        let (limiter, line) = limiter();
+        assert_eq!(grants(&limiter, 3).await, 3);
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 2);
+        tokio::time::advance(Duration::from_secs(65)).await;
+        assert_eq!(grants(&limiter, 9).await, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spent_without_the_broker_is_known_to_it_before_it_grants_more() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 4).await, 4);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        line.cut.store(false, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 1);
+        let other = Limiter::new(line.quota.clone(), limiter.status.clone(), limiter.budget.clone());
+        assert_eq!(grants(&other, 1).await, 0, "another process sees it too");
+        tokio::time::advance(Duration::from_secs(35)).await;
+        assert_eq!(grants(&other, 9).await, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_debt_that_could_not_be_told_is_told_later() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 2).await, 2);
+        assert_eq!(grants(&limiter, 2).await, 2, "each take tried to tell and failed");
+        line.cut.store(false, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vendors_wait_stands_when_the_broker_cannot_be_told() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        limiter.hold(Duration::from_secs(20)).await;
+        line.cut.store(false, Ordering::SeqCst);
+        assert_eq!(limiter.take(1).await, Taken::Wait(Duration::from_secs(20)));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(limiter.take(1).await, Taken::Granted);
+    }
+
+    #[test]
+    fn configured_windows_replace_the_vendors_of_the_same_length() {
+        let vendor = [window(1, NonZeroU32::MIN), five_a_minute()];
+        let config = Config { per_minute: NonZeroU32::new(120), per_day: NonZeroU32::new(800), ..Config::default() };
+        let budget = budget(Name::Finnhub, &config, &vendor);
+        let limits: Vec<_> = budget.windows.iter().map(|w| (w.length.as_secs(), w.limit.get())).collect();
+        assert_eq!((budget.name.as_str(), limits), ("finnhub", vec![(1, 1), (60, 120), (86_400, 800)]));
+    }
+
+    #[test]
+    fn keys_are_told_apart_and_not_given_away() {
+        let name = |key: &str| {
+            let config = Config { api_key: Some(key.into()), ..Config::default() };
+            budget(Name::Massive, &config, &[]).name
+        };
+        // The digest in the broker's documentation.
+        assert_eq!(name("test"), "massive:9f86d081");
+        assert_ne!(name("test"), name("tesu"));
+    }
+}
