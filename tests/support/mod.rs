@@ -6,6 +6,7 @@ pub mod bench;
 pub mod client;
 pub mod gateway;
 pub mod redis;
+pub mod switch;
 pub mod vendor;
 
 use std::time::Duration;
