@@ -23,21 +23,26 @@
 //!
 //! Quotes out:
 //!
-//! - [`gateway`], [`ops`].
+//! - [`gateway`], [`api`], [`ops`].
 //!
 //! Above both:
 //!
 //! - [`config`]: file, environment and flags to each part's types;
+//! - [`logging`]: one event a line, as text or JSON;
+//! - [`roles`]: which parts run in a process, started and stopped in order;
 //! - [`cli`]: the command line, logs, exit codes.
+pub mod api;
 pub mod broker;
 pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod hub;
+pub mod logging;
 pub mod market;
 pub mod ops;
 pub mod protocol;
 pub mod provider;
 pub mod publisher;
 pub mod quota;
+pub mod roles;

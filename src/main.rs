@@ -7,6 +7,8 @@ use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 use tickcast::cli::{self, Cli, Command, Common, Exit};
 use tickcast::config::{self, Flag, Loaded, Purpose, Role};
+use tickcast::logging;
+use tickcast::roles;
 
 fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
@@ -29,10 +31,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             let (_loaded, _levels) = start(&cli.common, Role::Serve, args.flags())?;
             Err(not_built("serve"))
         }
-        Command::Gateway(args) => {
-            let (_loaded, _levels) = start(&cli.common, Role::Gateway, args.flags())?;
-            Err(not_built("gateway"))
-        }
+        Command::Gateway(args) => run_role(&cli.common, Role::Gateway, args.flags()),
         Command::Publisher(args) => {
             let (_loaded, _levels) = start(&cli.common, Role::Publisher, args.flags())?;
             Err(not_built("publisher"))
@@ -55,10 +54,18 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
     }
 }
 
+/// Runs a role on a runtime with a thread per core.
+fn run_role(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<Exit> {
+    let (loaded, levels) = start(common, role, flags)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
+    runtime.block_on(roles::run(role, &loaded.config, levels))?;
+    Ok(Exit::Ok)
+}
+
 /// What every role begins with: its configuration, its log.
-fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loaded, cli::logging::Levels)> {
+fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loaded, logging::Levels)> {
     let loaded = config::load(&common.input(role, Purpose::Run, flags))?;
-    let levels = cli::logging::start(&loaded.config.log)?;
+    let levels = logging::start(&loaded.config.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

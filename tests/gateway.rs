@@ -1,5 +1,7 @@
 //! The gateway's claims, over real sockets and the embedded broker.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod support;
 
 use std::time::Duration;

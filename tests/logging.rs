@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::panic;
 use std::sync::{Arc, Mutex};
 
-use tickcast::cli::logging;
+use tickcast::logging;
 use tickcast::config::Log;
 use tickcast::config::log::Format;
 use tracing_subscriber::fmt::MakeWriter;

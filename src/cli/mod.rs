@@ -7,7 +7,6 @@ pub mod config;
 pub mod control;
 pub mod exit;
 pub mod healthcheck;
-pub mod logging;
 pub mod quota;
 pub mod role;
 pub mod tail;

@@ -84,9 +84,8 @@ impl Client {
     /// Reads until the close frame; its code.
     pub async fn close_code(&mut self) -> u16 {
         loop {
-            match self.next_message().await {
-                Message::Close(frame) => return frame.map_or(1005, |frame| CloseCode::into(frame.code)),
-                _ => {}
+            if let Message::Close(frame) = self.next_message().await {
+                return frame.map_or(1005, |frame| CloseCode::into(frame.code));
             }
         }
     }

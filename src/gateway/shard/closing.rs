@@ -104,8 +104,8 @@ impl Shard {
         let lanes: Vec<LaneId> = self.connections.iter().flatten().map(|connection| connection.lane).collect();
         let count = lanes.len().max(1) as u64;
         for (at, lane) in (0u64..).zip(lanes) {
-            // Even slots; where a client stands among them is as random as its connection was.
-            self.give_slot(lane, window_ms * at / count);
+            // The middles of even slots; where a client stands among them is as random as its connection was.
+            self.give_slot(lane, window_ms * (2 * at + 1) / (2 * count));
         }
     }
 

@@ -1,0 +1,279 @@
+//! Many reports side by side, as Markdown: the median over the rounds of each label, and ratios to the subject.
+//!
+//! Reports of one label and run are rounds of each other. Floors of a run (`s1: paced, 1 a write`) become columns beside it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::text::number;
+use super::{Report, RunReport};
+
+/// Figures of one run and label, over its rounds.
+#[derive(Debug, Default)]
+struct Cell {
+    values: Vec<f64>,
+    /// A round's figures did not count, or a promise was broken.
+    marks: BTreeSet<char>,
+}
+
+/// (run, figure) → label → its rounds.
+type Rows = BTreeMap<(String, usize), BTreeMap<String, Cell>>;
+
+/// The figures of a table, in order: name, unit.
+const FIGURES: [(&str, &str); 12] = [
+    ("CPU per delivery", "µs"),
+    ("deliveries", "/s"),
+    ("highest good deliveries", "/s"),
+    ("latency p50", "ms"),
+    ("latency p99", "ms"),
+    ("updates per client read", ""),
+    ("CPU per update", "µs"),
+    ("connects, upgrades alone", "/s"),
+    ("CPU per connect, upgrades alone", "µs"),
+    ("connects, subscribed", "/s"),
+    ("CPU per connect, subscribed", "µs"),
+    ("memory per connection", "bytes"),
+];
+const HIGHEST: usize = 2;
+
+/// The table, with the machine above it and what the marks mean below it.
+pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
+    let mut rows = Rows::new();
+    for report in reports {
+        for run in &report.runs {
+            enter_run(&mut rows, report, run);
+        }
+        if let (Some(search), Some(run)) = (&report.search, report.runs.first()) {
+            let marks: BTreeSet<char> = search.lower_bound.then_some('≥').into_iter().collect();
+            let (row, label) = place(report, run);
+            enter(&mut rows, (row, HIGHEST), label, Some(search.deliveries_per_second), &marks);
+        }
+    }
+    let labels: BTreeSet<&String> = rows.values().flat_map(BTreeMap::keys).collect();
+    let others: Vec<&String> = labels.iter().copied().filter(|label| *label != subject).collect();
+    let has_subject = labels.iter().any(|label| *label == subject);
+    let columns: Vec<&str> =
+        has_subject.then_some(subject).into_iter().chain(others.iter().map(|l| l.as_str())).collect();
+
+    let mut out = heading(reports);
+    let ratios: Vec<String> =
+        others.iter().filter(|_| has_subject).map(|other| format!("{subject} / {other}")).collect();
+    let heads = columns.iter().map(|column| (*column).to_owned()).chain(ratios).collect::<Vec<_>>().join(" | ");
+    let rules = "---:|".repeat(heads.split(" | ").count());
+    let _ = writeln!(out, "| run | figure | {heads} |\n|---|---|{rules}");
+    for ((run, figure), cells) in &rows {
+        let value = |label: &str| cells.get(label).and_then(|cell| median(cell.values.clone()));
+        let mut line = format!("| {run} | {} |", name(*figure));
+        for column in &columns {
+            let marks: String = cells.get(*column).map_or_else(String::new, |cell| cell.marks.iter().collect());
+            let _ = write!(
+                line,
+                " {} |",
+                value(column).map_or_else(|| "–".to_owned(), |v| format!("{marks}{}", number(rounded(v))))
+            );
+        }
+        for other in others.iter().filter(|_| has_subject) {
+            let ratio = value(subject).zip(value(other)).map(|(subject, other)| subject / other);
+            let ratio = ratio.filter(|ratio| ratio.is_finite());
+            let _ = write!(line, " {} |", ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")));
+        }
+        let _ = writeln!(out, "{line}");
+    }
+    out.push_str("\n`*` the load test or the machine limited a round; `!` a promise was broken in a round; `≥` the load test was the limit.\n");
+    out
+}
+
+fn heading(reports: &[Report]) -> String {
+    let mut out = String::new();
+    if let Some(report) = reports.first() {
+        let machine = &report.machine;
+        let pins = match (&report.pinned.server, &report.pinned.client) {
+            (Some(server), Some(client)) => format!(", server on core {server}, the rest on core {client}"),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "{}, {} cores, {} MiB, Linux {}; commit {}; {}{pins}; medians of {} rounds.\n",
+            machine.cpu,
+            machine.cores,
+            machine.memory_mib,
+            machine.kernel,
+            machine.commit.as_deref().unwrap_or("unknown"),
+            report.date,
+            rounds(reports)
+        );
+    }
+    out
+}
+
+/// How often the commonest run of one label was made.
+fn rounds(reports: &[Report]) -> usize {
+    let mut counts: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for report in reports {
+        for run in &report.runs {
+            *counts.entry((&report.label, place(report, run).0 + &run.spec.name)).or_default() += 1;
+        }
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
+/// The row and the column of a run: floors stand beside the run they are the floor of.
+fn place(report: &Report, run: &RunReport) -> (String, String) {
+    let name = run.spec.name.split(" at ").next().unwrap_or(&run.spec.name);
+    match name.rsplit_once(": ") {
+        Some((of, which)) if run.spec.is_floor() => (of.to_owned(), format!("{} {which}", report.label)),
+        _ => (name.to_owned(), report.label.clone()),
+    }
+}
+
+fn enter_run(rows: &mut Rows, report: &Report, run: &RunReport) {
+    let mut marks = BTreeSet::new();
+    marks.extend((!run.invalid.is_empty()).then_some('*'));
+    marks.extend((!run.violated.is_empty()).then_some('!'));
+    let (row, label) = place(report, run);
+    let delivery = run.delivery.as_ref();
+    let storm = |subscribed: bool| run.storm.iter().filter(move |storm| storm.subscribed == subscribed);
+    let rate = |subscribed: bool| median(storm(subscribed).map(|s| s.connect.per_second).collect());
+    let cost = |subscribed: bool| median(storm(subscribed).filter_map(|s| Some(s.connect.cpu_us?.total)).collect());
+    // A search's best run stands for itself in its own row; here only runs at a given rate are compared.
+    let searched = report.search.is_some();
+    let given = |value: Option<f64>| value.filter(|_| !searched);
+    let values = [
+        given(run.per_delivery_us()),
+        given(delivery.map(|delivery| delivery.per_second)),
+        None,
+        given(run.latency().map(|latency| latency.p50_ms)),
+        given(run.latency().map(|latency| latency.p99_ms)),
+        given(delivery.map(|delivery| delivery.updates_per_read)),
+        given(run.per_update_us()),
+        rate(false),
+        cost(false),
+        rate(true),
+        cost(true),
+        given(run.memory.per_connection),
+    ];
+    for (figure, value) in values.into_iter().enumerate() {
+        enter(rows, (row.clone(), figure), label.clone(), value, &marks);
+    }
+}
+
+fn enter(rows: &mut Rows, row: (String, usize), label: String, value: Option<f64>, marks: &BTreeSet<char>) {
+    let Some(value) = value.filter(|value| value.is_finite()) else { return };
+    let cell = rows.entry(row).or_default().entry(label).or_default();
+    cell.values.push(value);
+    cell.marks.extend(marks);
+}
+
+fn name(figure: usize) -> String {
+    let (name, unit) = FIGURES[figure];
+    if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") }
+}
+
+/// As many digits as a table needs.
+fn rounded(value: f64) -> f64 {
+    let factor = match value.abs() {
+        large if large >= 1_000.0 => 1.0,
+        middle if middle >= 100.0 => 10.0,
+        _ => 100.0,
+    };
+    (value * factor).round() / factor
+}
+
+/// The middle value, or the mean of both middle ones.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::machine::Machine;
+    use crate::report::{MemoryReport, Pinned, SearchReport};
+    use crate::run::spec::Source;
+    use crate::scenario::s1;
+
+    fn run(name: &str, source: Source, per_connection: f64, invalid: Vec<String>) -> RunReport {
+        RunReport {
+            spec: crate::run::spec::Spec { name: name.to_owned(), source, ..s1() },
+            connect: None,
+            storm: Vec::new(),
+            publish: None,
+            delivery: None,
+            cpu: None,
+            memory: MemoryReport { per_connection: Some(per_connection), ..MemoryReport::default() },
+            counters: BTreeMap::new(),
+            invalid,
+            violated: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn report(label: &str, runs: Vec<RunReport>, search: Option<SearchReport>) -> Report {
+        Report {
+            tool: String::new(),
+            label: label.to_owned(),
+            scenario: None,
+            command: String::new(),
+            date: "2026-11-21".to_owned(),
+            machine: Machine { cpu: "C".into(), cores: 2, memory_mib: 1, kernel: "6".into(), commit: None },
+            redis: None,
+            pinned: Pinned::default(),
+            runs,
+            comparisons: Vec::new(),
+            search,
+        }
+    }
+
+    #[test]
+    fn rounds_become_medians_and_labels_become_columns_with_ratios() {
+        let one = |label: &str, bytes, invalid| report(label, vec![run("s3", Source::Redis, bytes, invalid)], None);
+        let reports = [
+            one("tickcast", 700.0, vec![]),
+            one("node", 8_000.0, vec![]),
+            one("tickcast", 720.0, vec!["disturbed".to_owned()]),
+            one("tickcast", 990.0, vec![]),
+        ];
+        let table = markdown(&reports, "tickcast");
+        assert!(table.contains("| run | figure | tickcast | node | tickcast / node |"), "{table}");
+        assert!(table.contains("| s3 | memory per connection (bytes) | *720 | 8,000 | 0.09 |"), "{table}");
+        assert!(table.contains("medians of 3 rounds"), "{table}");
+    }
+
+    #[test]
+    fn a_floor_stands_beside_the_run_it_is_the_floor_of() {
+        let floor = run("s1: paced, 1 a write", Source::Floor { frames_per_write: 1 }, 3.0, vec![]);
+        let reports =
+            [report("floor", vec![floor], None), report("tickcast", vec![run("s1", Source::Redis, 6.0, vec![])], None)];
+        let table = markdown(&reports, "tickcast");
+        assert!(table.contains("| s1 | memory per connection (bytes) | 6 | 3 | 2.00 |"), "{table}");
+        assert!(table.contains("| tickcast | floor paced, 1 a write |"), "{table}");
+    }
+
+    #[test]
+    fn a_search_gives_its_highest_rate_and_says_when_it_is_a_lower_bound() {
+        let search = SearchReport {
+            rate: 1.0,
+            deliveries_per_second: 2e6,
+            limited_by: vec![],
+            lower_bound: true,
+            steps: vec![],
+        };
+        let best = run("s1 at 2000/s", Source::Redis, 1.0, vec![]);
+        let table = markdown(&[report("tickcast", vec![best], Some(search))], "tickcast");
+        assert!(table.contains("| s1 | highest good deliveries (/s) | ≥2,000,000 |"), "{table}");
+        assert!(!table.contains("memory per connection"), "{table}");
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+}
