@@ -33,11 +33,14 @@ fn embedded() -> Broker {
     memory::start(Timing::default())
 }
 
+/// What is answered to the n-th call.
+type Answers = dyn Fn(usize, &[Symbol]) -> Fetched + Send + Sync;
+
 /// A provider that answers as told and remembers what it was asked, and when.
 struct Vendor {
     asked: Mutex<Vec<(Duration, Vec<String>)>>,
     started: Instant,
-    answer: Box<dyn Fn(usize, &[Symbol]) -> Fetched + Send + Sync>,
+    answer: Box<Answers>,
     batch: NonZeroUsize,
 }
 

@@ -344,8 +344,10 @@ impl<V: Vendor> Provider for HttpProvider<V> {
         let state = self.state();
         let now = Instant::now();
         let parked = state.parked.map(|(until, why)| (why.to_owned(), until.saturating_duration_since(now)));
+        let breaker = state.breaker.state(self.started.elapsed());
+        self.meters.breaker(breaker);
         Status {
-            breaker: Some(state.breaker.state(self.started.elapsed())),
+            breaker: Some(breaker),
             budget: state.levels.clone(),
             calls: self.calls.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
@@ -357,9 +359,7 @@ impl<V: Vendor> Provider for HttpProvider<V> {
     async fn read_budget(&self) {
         let levels = self.limiter.levels().await;
         self.meters.budget(&levels);
-        let mut state = self.state();
-        self.meters.breaker(state.breaker.state(self.started.elapsed()));
-        state.levels = levels;
+        self.state().levels = levels;
     }
 }
 

@@ -259,7 +259,7 @@ mod tests {
         let broker = memory::start(Timing::default());
         let line = Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false) });
         let budget = Budget { name: "test".into(), windows: vec![five_a_minute()] };
-        (Limiter::new(line.clone(), broker.status.clone(), budget), line)
+        (Limiter::new(line.clone(), broker.status, budget), line)
     }
 
     async fn grants(limiter: &Limiter, asked: u32) -> u32 {

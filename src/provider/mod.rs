@@ -55,7 +55,7 @@ pub trait Provider: Send + Sync {
     /// Dropping it is safe; what was spent is spent.
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched;
 
-    /// How it is doing.
+    /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
 
     /// Reads where the budget stands, for [`status`](Self::status) and the metrics; one broker command.

@@ -53,6 +53,9 @@ impl Buffer {
 
     /// Puts a batch behind what waits.
     pub fn push(&mut self, batch: Vec<Quote>) {
+        if batch.is_empty() {
+            return;
+        }
         let room = self.queue.len() < MAX_BATCHES && self.queued + batch.len() <= MAX_QUEUED;
         if self.newest.is_empty() && (room || self.queue.is_empty()) {
             self.queued += batch.len();
@@ -75,6 +78,16 @@ impl Buffer {
         }
         self.queued -= batch.len();
         batch
+    }
+
+    /// Puts back what was taken and not tried, as if it had not been taken.
+    pub fn untake(&mut self, batch: Vec<Quote>) {
+        if self.newest.is_empty() {
+            self.queued += batch.len();
+            self.queue.push_front(batch);
+        } else {
+            self.put_back(batch);
+        }
     }
 
     /// Puts back what was taken and could not be sent: in front of what waits, unless there is a newer quote.
@@ -130,6 +143,7 @@ mod tests {
     use super::*;
     use crate::market::Number;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const ALL: NonZeroUsize = NonZeroUsize::MAX;
 
@@ -207,32 +221,35 @@ mod tests {
         /// a newer one.
         #[test]
         fn the_newest_goes_out_last(
-            steps in prop::collection::vec((prop::collection::vec(0u8..5, 0..4), 0u8..4), 0..60),
+            steps in prop::collection::vec((prop::collection::vec(0u8..5, 0..4), 0u8..5), 0..60),
         ) {
-            let mut buffer = Buffer::default();
-            let (mut price, mut pushed, mut sent) = (0, std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
-            let send = |batch: Vec<Quote>, sent: &mut std::collections::BTreeMap<Symbol, u64>| {
+            let two = NonZeroUsize::new(2).unwrap();
+            let (mut buffer, mut price) = (Buffer::default(), 0);
+            let (mut pushed, mut sent) = (BTreeMap::new(), BTreeMap::new());
+            let send = |batch: Vec<Quote>, sent: &mut BTreeMap<Symbol, u64>| {
                 for quote in batch {
                     let price: u64 = quote.price.as_str().parse().unwrap();
                     assert!(sent.insert(quote.symbol, price).is_none_or(|before| before <= price));
                 }
             };
             for (symbols, step) in steps {
-                let quotes: Vec<Quote> = symbols.iter().map(|n| {
+                let mut quotes = Vec::new();
+                for number in symbols {
                     price += 1;
-                    let quote = quote(&format!("S{n}"), price);
-                    pushed.insert(quote.symbol, price);
-                    quote
-                }).collect();
+                    quotes.push(quote(&format!("S{number}"), price));
+                    pushed.insert(quotes.last().unwrap().symbol, price);
+                }
                 buffer.push(quotes);
+                let taken = if step < 3 { buffer.take(two) } else { vec![] };
                 match step {
-                    0 => send(buffer.take(ALL), &mut sent),
-                    1 => { let taken = buffer.take(NonZeroUsize::new(2).unwrap()); buffer.put_back(taken); }
+                    0 => send(taken, &mut sent),
+                    1 => buffer.put_back(taken),
+                    2 => buffer.untake(taken),
                     _ => {}
                 }
             }
             while !buffer.is_empty() {
-                send(buffer.take(NonZeroUsize::new(3).unwrap()), &mut sent);
+                send(buffer.take(two), &mut sent);
             }
             prop_assert_eq!(sent, pushed);
         }

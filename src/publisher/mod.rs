@@ -36,7 +36,7 @@ use crate::cache;
 use crate::provider::Provider;
 
 pub use config::Config;
-pub use stats::{Handle, Stats};
+pub use stats::{Handle, Health, Stats};
 
 /// What a publisher is made of.
 pub struct Parts {
@@ -97,6 +97,9 @@ impl Publisher {
         tokio::join!(polling, publishing, leader.run(published.clone()), ear.run(stop.clone()));
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Puts a publisher together and runs it until `stop`.
 pub async fn run(parts: Parts, config: &Config, stop: CancellationToken) {

@@ -73,6 +73,13 @@ impl Outlet {
         }
     }
 
+    /// Leaves only so many numbers of `epoch`.
+    #[cfg(test)]
+    pub(super) fn use_up(&mut self, epoch: Epoch, left: usize) {
+        self.sequence.enter(epoch);
+        self.sequence.take((1 << 24) - left).expect("a new epoch has all of them");
+    }
+
     /// Publishes what waits until `stop`; then, for a moment, what still waits.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut role = self.shared.role.subscribe();
@@ -124,7 +131,7 @@ impl Outlet {
             self.asked_for_epoch = epoch;
         }
         let Some(first) = first else {
-            self.shared.with_buffer(|buffer| buffer.put_back(batch));
+            self.shared.with_buffer(|buffer| buffer.untake(batch));
             return Next::Wait;
         };
         self.publish(batch, first, epoch, renewal).await

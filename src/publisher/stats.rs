@@ -47,6 +47,23 @@ pub struct Stats {
     pub providers: BTreeMap<&'static str, ProviderStats>,
 }
 
+/// The few words of it that `/health` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// `running`, or `paused` when everything is.
+    pub state: &'static str,
+    /// Whether it polls; the others stand by.
+    pub leader: bool,
+    /// Symbols polled.
+    pub symbols: usize,
+    /// Quotes waiting to be published.
+    pub buffered: usize,
+    /// Since the last publish.
+    pub last_publish_age_ms: Option<u64>,
+    /// Providers whose breaker is not closed, or that are parked.
+    pub troubled: Vec<&'static str>,
+}
+
 /// One provider at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProviderStats {
@@ -121,6 +138,22 @@ impl Handle {
             unchanged: shared.unchanged.load(Ordering::Relaxed),
             last_publish_age_ms: last.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
             providers: shared.lanes.iter().map(|lane| (lane.provider.name().as_str(), lane.stats())).collect(),
+        }
+    }
+
+    /// In a few words.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let Stats { state, leader, symbols, buffered, last_publish_age_ms, providers, .. } = self.stats();
+        let is_troubled = |provider: &ProviderStats| provider.parked.is_some() || provider.breaker != "closed";
+        let troubled = providers.iter().filter(|(_, provider)| is_troubled(provider)).map(|(name, _)| *name).collect();
+        Health { state, leader, symbols, buffered, last_publish_age_ms, troubled }
+    }
+
+    /// Brings those gauges up to date that change by time alone: breakers that are half-open by now.
+    pub fn set_gauges(&self) {
+        for lane in &self.0.lanes {
+            drop(lane.provider.status());
         }
     }
 
