@@ -3,7 +3,7 @@
 //! It says which requests get which symbols ([`Vendor::begin`]) and reads the answers ([`Vendor::answer`]), and either
 //! may ask for more requests: a cookie before a crumb before a quote, the halves of a batch with a bad symbol in it, a
 //! next page. Budgets, time-outs, retries, the breaker and secrets in error texts are the same for all vendors and
-//! not known here ([`http`](super::http) drives); neither is the clock: each reply says when it came.
+//! not known here ([`fetch`](super::fetch) drives); neither is the clock: each reply says when it came.
 
 mod reply;
 mod request;

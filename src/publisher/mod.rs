@@ -2,10 +2,10 @@
 //!
 //! Four parts, each owned by one future, all awaited by [`Publisher::run`]:
 //!
-//! - [`cycle`]: who wants what, what is due, who is asked;
-//! - [`outlet`]: numbers what was fetched and publishes it;
+//! - `cycle`: who wants what, what is due, who is asked;
+//! - `outlet`: numbers what was fetched and publishes it;
 //! - [`leader`]: whether this publisher polls at all;
-//! - [`control`]: what operators want.
+//! - `control`: what operators want.
 //!
 //! Nobody waits for another: the cycle fills a [`buffer`] that turns into the newest quote of each symbol when the
 //! outlet cannot keep up, the roles are watched values. It knows neither vendors nor Redis, and no gateway: it learns what is

@@ -1,7 +1,7 @@
 //! Reads the times that price files hold.
 //!
 //! A time without a zone is taken as UTC. A date alone means that day's close; the file does not say on which exchange,
-//! so it is [`CLOSE_UTC`], when New York, the last of the large ones, closes in winter.
+//! so it is 21:00 UTC, when New York, the last of the large ones, closes in winter.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time, time};

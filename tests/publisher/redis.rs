@@ -1,17 +1,13 @@
 //! The publisher over a real Redis: what others see in its keys and channels, and what becomes of quotes while it is away.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::support::DEADLINE;
+use super::support::bench::{Bench, SHORT};
 use serde_json::Value;
-use support::DEADLINE;
-use support::bench::{Bench, SHORT};
 use tickcast::broker::Channel;
 use tickcast::cache;
 use tickcast::market::Symbol;
