@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::client::{self, Client};
 use super::config::{Config, Name};
@@ -151,6 +151,7 @@ impl<V: Vendor> HttpProvider<V> {
                     let said = format!(
                         "a request costs {cost}, more than the whole budget; lower `batch` or raise the budget"
                     );
+                    error!(provider = self.profile.name.as_str(), "{said}");
                     return Err(Stop { why: Why::Failed(Failure::Plan(said.into())), retry_in: PARKED_FOR });
                 }
             }
@@ -274,7 +275,7 @@ impl<V: Vendor> HttpProvider<V> {
         for &(symbol, missing) in &progress.missing {
             self.meters.missing(missing);
             if missing == Missing::UnknownSymbol && self.state().unknown.insert(symbol, Instant::now()) {
-                info!(provider = self.profile.name.as_str(), %symbol, "unknown symbol; not asked for again for a while");
+                debug!(provider = self.profile.name.as_str(), %symbol, "unknown symbol; not asked for again for a while");
             }
         }
         fetched.missing.extend(progress.missing);

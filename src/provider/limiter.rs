@@ -39,6 +39,8 @@ struct Local {
     owed: Ledger,
     /// How many grants are in `owed`.
     debts: u64,
+    /// The shared budget has not heard of the hold in `spent`, so it stands here whatever that says.
+    hold_untold: bool,
 }
 
 impl Limiter {
@@ -66,9 +68,8 @@ impl Limiter {
         if self.budget.windows.is_empty() {
             return Taken::Granted;
         }
-        let held_ms = self.local().spent.held_ms(self.now_ms());
-        if held_ms > 0 {
-            return Taken::Wait(Duration::from_millis(held_ms));
+        if let Some(wait) = self.untold_hold() {
+            return Taken::Wait(wait);
         }
         match self.take_shared(cost).await {
             Ok(taken) => {
@@ -82,13 +83,13 @@ impl Limiter {
         }
     }
 
-    /// Grants nothing for `span`: the vendor said so.
+    /// Grants nothing for `span`: the vendor said so. Where the shared budget could be told, an operator's reset of it
+    /// ends the hold; otherwise it stands here.
     pub async fn hold(&self, span: Duration) {
-        self.local().spent.hold(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), self.now_ms());
-        if self.is_shared() {
-            // Without the broker nobody else can be told; the local hold stands.
-            drop(self.quota.hold(&self.budget, span).await);
-        }
+        let told = self.is_shared() && self.quota.hold(&self.budget, span).await.is_ok();
+        let mut local = self.local();
+        local.spent.hold(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), self.now_ms());
+        local.hold_untold |= !told;
     }
 
     /// Where each window stands.
@@ -153,6 +154,14 @@ impl Limiter {
             }
         }
         told
+    }
+
+    fn untold_hold(&self) -> Option<Duration> {
+        let now_ms = self.now_ms();
+        let mut local = self.local();
+        let held_ms = local.spent.held_ms(now_ms);
+        local.hold_untold &= held_ms > 0;
+        local.hold_untold.then(|| Duration::from_millis(held_ms))
     }
 
     fn take_local(&self, cost: u32) -> Taken {
@@ -312,6 +321,15 @@ mod tests {
         line.cut.store(false, Ordering::SeqCst);
         assert_eq!(limiter.take(1).await, Taken::Wait(Duration::from_secs(20)));
         tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(limiter.take(1).await, Taken::Granted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reset_of_the_shared_budget_ends_a_wait_that_it_knew_of() {
+        let (limiter, line) = limiter();
+        limiter.hold(Duration::from_secs(3600)).await;
+        assert!(matches!(limiter.take(1).await, Taken::Wait(_)));
+        line.reset(limiter.budget()).await.unwrap();
         assert_eq!(limiter.take(1).await, Taken::Granted);
     }
 

@@ -33,6 +33,9 @@ use crate::quota::schedule::{self, Outcome};
 const LIST_EVERY: Duration = Duration::from_secs(10);
 /// How soon a list that could not be had is asked for again.
 const LIST_RETRY: Duration = Duration::from_secs(1);
+/// A provider that wants to be left alone for longer is asked whether it still does; that costs no call, and notices an
+/// operator who reset its budget.
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
 /// How often budgets are read for `/stats` and metrics, while they are used.
 const BUDGET_EVERY: Duration = Duration::from_secs(10);
 
@@ -310,7 +313,7 @@ impl Cycle {
             let (provider, left) = (board.provider.name().as_str(), symbols.len());
             debug!(provider, ?why, left, retry_in_s = retry_in.as_secs_f64(), "a fetch was not completed");
             if !retry_in.is_zero() {
-                own.hold(*retry_in, now);
+                own.hold((*retry_in).min(LONGEST_HOLD), now);
             }
         }
     }

@@ -30,10 +30,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::cache;
-use crate::provider::Provider;
+use crate::provider::{Name, Provider};
 
 pub use config::Config;
 pub use stats::{Handle, Health, Stats};
@@ -84,7 +85,12 @@ impl Publisher {
 
     /// Runs until `stop`: then stops polling, publishes what waits (for up to 2 s), and gives the lead to the next.
     pub async fn run(self, stop: CancellationToken) {
-        let Publisher { shared: _, cycle, outlet, leader, ear } = self;
+        let Publisher { shared, cycle, outlet, leader, ear } = self;
+        let names: Vec<&str> = shared.lanes.iter().map(|lane| lane.provider.name().as_str()).collect();
+        info!(name = %shared.name, providers = names.join(","), "publisher starts");
+        if shared.lanes.iter().any(|lane| lane.provider.name() == Name::Simulated) {
+            warn!("quotes of provider simulated are invented, not a market's");
+        }
         let (polled, published) = (CancellationToken::new(), CancellationToken::new());
         let polling = async {
             cycle.run(stop.clone()).await;

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use reqwest::header::{HeaderMap, HeaderName};
 
 use super::*;
@@ -167,4 +168,23 @@ fn weight_spent_by_others_holds_until_the_next_minute() {
     let body = format!("[{BTC}]");
     let hold = |used: &str| answer(&["BTC-USDT"], 200, &[("x-mbx-used-weight-1m", used)], &body).unwrap().hold;
     assert_eq!((hold("5998"), hold("5999"), hold("odd")), (None, Some(Duration::from_secs(18)), None));
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_it_panic(
+        status in prop::sample::select(vec![200u16, 400, 418, 429, 500]),
+        body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        drop(answer(&["BTC-USDT"], status, &[], &String::from_utf8_lossy(&body)));
+    }
+
+    #[test]
+    fn whatever_a_row_holds_a_price_is_above_zero(price in r#"(null|"?-?[0-9.eE+%,]{0,12}"?)"#, time in any::<i64>()) {
+        let body = format!(r#"[{{"symbol":"BTCUSDT","lastPrice":{price},"closeTime":{time}}}]"#);
+        if let Ok(progress) = answer(&["BTC-USDT"], 200, &[], &body) {
+            prop_assert_eq!(progress.quotes.len() + progress.missing.len(), 1);
+            prop_assert!(progress.quotes.iter().all(|quote| quote.price.is_positive()));
+        }
+    }
 }

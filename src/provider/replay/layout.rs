@@ -254,6 +254,7 @@ pub const USUAL: Slashes = Slashes::MonthFirst;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn row(header: &str, line: &str) -> Result<Row, BadRow> {
         Layout::of(header.as_bytes()).unwrap().read(line.as_bytes(), &mut Clock::new(USUAL))
@@ -346,5 +347,29 @@ mod tests {
     fn a_header_without_a_price_lists_what_it_has() {
         let refused = Layout::of(b"Symbol,Open Interest").unwrap_err();
         assert_eq!(refused.found, ["symbol", "openinterest"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_makes_it_panic(
+            header in "(symbol|date|price|time|close|[a-z]{3})([,;](symbol|date|price|time|volume)){0,4}",
+            row in "\\PC{0,80}",
+        ) {
+            if let Ok(mut layout) = Layout::of(header.as_bytes()) {
+                drop(layout.read(row.as_bytes(), &mut Clock::new(USUAL)));
+            }
+        }
+
+        #[test]
+        fn no_object_makes_it_panic(
+            row in r#"\{("(symbol|t|price|data)":("[a-z0-9-]{0,8}"|[0-9.eE-]{1,8}|\{\}|null),?){0,4}\}?"#,
+        ) {
+            drop(Layout::JsonLines.read(row.as_bytes(), &mut Clock::new(USUAL)));
+        }
+
+        #[test]
+        fn no_time_makes_it_panic(text in "[-0-9 :./TZa-zA-Z,+]{0,30}") {
+            let _ = Clock::new(USUAL).read(&text);
+        }
     }
 }
