@@ -57,6 +57,7 @@ fn gateway(read: &Read<'_>) -> gateway::Config {
         pong_timeout: read.seconds("gateway.pong_timeout_s"),
         slow_client_timeout: read.seconds("gateway.slow_client_timeout_s"),
         wildcard: read.bool("gateway.wildcard"),
+        compression: read.bool("gateway.compression"),
         name: read.string("gateway.name"),
         api_base: read.text("gateway.api_base").map(str::to_owned),
         // an empty list lets any origin in, and so does the star that people write for it

@@ -27,6 +27,8 @@ pub struct Config {
     pub slow_client_timeout: Duration,
     /// Whether `["*"]` may be subscribed.
     pub wildcard: bool,
+    /// Whether permessage-deflate is agreed to.
+    pub compression: bool,
     /// Named in `connected`.
     pub name: String,
     /// Told to clients as `api` in `connected`, for their polling fallback.

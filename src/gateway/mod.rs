@@ -47,6 +47,7 @@ pub use shard::Description;
 
 use crate::broker::{Broker, Channel, GatewayId};
 use crate::hub::Watched;
+use crate::protocol::publication::Coding;
 use crate::protocol::reader::{Binary, ReadLimits};
 use crate::protocol::session::{Rate, Rules, Wildcard};
 use admission::Admission;
@@ -150,6 +151,7 @@ impl Gateway {
             verify: rules.verify.clone(),
             allowed_origins: config.allowed_origins.clone(),
             handshake_timeout: config.limits.handshake_timeout,
+            compression: if config.compression { Coding::Deflate } else { Coding::Plain },
             clock,
             draining: AtomicBool::new(false),
             app,

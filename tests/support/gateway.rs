@@ -27,6 +27,7 @@ pub fn config() -> Config {
         pong_timeout: Duration::from_secs(10),
         slow_client_timeout: Duration::from_secs(30),
         wildcard: false,
+        compression: true,
         name: "tickcast".into(),
         api_base: None,
         allowed_origins: Vec::new(),

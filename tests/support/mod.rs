@@ -5,9 +5,11 @@
 pub mod bench;
 pub mod client;
 pub mod gateway;
+pub mod proxy;
 pub mod redis;
 pub mod switch;
 pub mod vendor;
+pub mod reports;
 
 use std::time::Duration;
 

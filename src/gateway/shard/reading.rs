@@ -54,8 +54,9 @@ impl Shard {
         }
         let mut unknown = Vec::new();
         let mut goodbye = None;
+        let coding = connection.coding;
         let (session, hub) = (&mut connection.session, &mut self.hub);
-        let outcome = connection.reader.read(&mut self.receive[..length], &rules.read, |inbound| {
+        let outcome = connection.reader.read(&mut self.receive[..length], &rules.read, coding, |inbound| {
             let mut desk = LaneDesk { hub, lane, unknown: &mut unknown };
             match inbound {
                 Inbound::Text(text) => {
