@@ -7,9 +7,9 @@ pub mod client;
 pub mod gateway;
 pub mod proxy;
 pub mod redis;
+pub mod reports;
 pub mod switch;
 pub mod vendor;
-pub mod reports;
 
 use std::time::Duration;
 
