@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::DEADLINE;
-use super::support::bench::{Bench, SHORT};
+use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
-use tickcast::broker::Channel;
+use tickcast::broker::{Channel, Event};
 use tickcast::cache;
 use tickcast::market::Symbol;
 use tickcast::provider::replay::Replay;
@@ -18,6 +18,10 @@ use tickcast::publisher::{Config, Handle, Parts, Publisher};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use super::stage::Gateway;
+use super::support::DEADLINE;
+use super::support::bench::{Bench, Reader, SHORT};
 
 const FAST: Duration = Duration::from_millis(50);
 
@@ -83,6 +87,15 @@ async fn until_cached(bench: &mut Bench, text: &str, wanted: impl Fn(&Value) -> 
     timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("no such quote of {text} in Redis"))
 }
 
+/// The next message; a busy machine may miss a probe or two in between.
+async fn message(reader: &mut Reader) -> Bytes {
+    loop {
+        if let Event::Message(_, payload) = reader.event().await {
+            return payload;
+        }
+    }
+}
+
 fn seq(update: &Value) -> u64 {
     update["seq"].as_u64().unwrap()
 }
@@ -91,24 +104,26 @@ fn seq(update: &Value) -> u64 {
 async fn a_real_price_history_is_replayed_to_whoever_watches_it() {
     let mut bench = Bench::redis(SHORT).await;
     let mut updates = bench.reader(&[Channel::Updates]).await;
-    let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "data", "stocks_monthly.csv"].iter().collect();
-    let config = provider::Config { file: Some(file), ..provider::Config::default() };
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "data", "stocks_monthly.csv"].iter().collect();
+    let history = std::fs::read_to_string(&path).unwrap();
+    let config = provider::Config { file: Some(path), repeat: Some(true), ..provider::Config::default() };
     let replay = Arc::new(Replay::open(&config).await.unwrap());
     assert_eq!(replay.name(), Name::Replay);
     let publisher = Running::start(&bench, replay, &[], &[]);
-    bench.report("g", &[("MSFT", 2), ("GOOG", 1)]).await;
+    let _gateway = Gateway::watching(&bench.broker, "g", &["MSFT", "GOOG"]).await;
 
-    let mut prices = BTreeMap::<String, Vec<String>>::new();
-    while prices.len() < 2 || prices.values().any(|prices| prices.len() < 5) {
-        let text = updates.text().await;
-        let message: Value = serde_json::from_str(&text).unwrap();
+    let mut seen = BTreeMap::<String, Vec<u64>>::new();
+    while seen.len() < 2 || seen.values().any(|seqs| seqs.len() < 5) {
+        let message: Value = serde_json::from_slice(&message(&mut updates).await).unwrap();
         for update in message.as_array().unwrap_or(&vec![message.clone()]) {
-            let symbol = update["symbol"].as_str().unwrap().to_owned();
-            prices.entry(symbol).or_default().push(update["data"]["price"].to_string());
+            let (symbol, data) = (update["symbol"].as_str().unwrap(), &update["data"]);
+            let day: Timestamp = data["timestamp"].as_str().unwrap().parse().unwrap();
+            let row = format!("{symbol},{},{}\n", day.strftime("%b %-d %Y"), data["price"]);
+            assert!(history.contains(&row), "{row} is no row of the file: {update}");
+            seen.entry(symbol.to_owned()).or_default().push(seq(update));
         }
     }
-    assert_eq!(prices["MSFT"][..5], ["39.81", "36.35", "43.22", "28.37", "25.45"]);
-    assert_eq!(prices["GOOG"][..5], ["102.37", "129.6", "190.64", "181.98", "192.79"]);
+    assert!(seen.values().all(|seqs| seqs.is_sorted_by(|a, b| a < b)), "{seen:?}");
     let quote = cached(&mut bench, "MSFT").unwrap();
     assert_eq!((&quote["data"]["source"], &quote["type"]), (&"replay".into(), &"price_update".into()));
     let popular = bench.server().command(&["TTL", "cache:quote:MSFT"]).number();
@@ -173,14 +188,13 @@ async fn one_interval_of_500_symbols_is_one_message_and_one_script_call() {
     let publisher = Running::start(&bench, simulated(), &names, &[]);
     let mut intervals = 0;
     while intervals < 5 {
-        let message: Value = serde_json::from_str(&updates.text().await).unwrap();
+        let message: Value = serde_json::from_slice(&message(&mut updates).await).unwrap();
         assert_eq!(message.as_array().unwrap().len(), 500);
         intervals += 1;
     }
     publisher.stop().await;
-    while let Ok(text) = timeout(Duration::from_millis(200), updates.text()).await {
+    while timeout(Duration::from_millis(200), message(&mut updates)).await.is_ok() {
         intervals += 1;
-        drop(text);
     }
     // Beside publishing, scripts are called for the lease and for who watches what, less than once a second, and to
     // load them.
