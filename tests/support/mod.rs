@@ -8,6 +8,8 @@ pub mod gateway;
 pub mod proxy;
 pub mod redis;
 pub mod reports;
+pub mod switch;
+pub mod vendor;
 
 use std::time::Duration;
 
