@@ -36,6 +36,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::cli::{Cli, Command, HelperArgs, HelperKind, Output, Program, TableArgs};
+use crate::host::server::Died;
 use crate::proc::machine::Machine;
 use crate::progress::Progress;
 use crate::report::{Pinned, Report, RunReport, SearchReport};
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("tickcast-loadtest: {error:#}");
-        ExitCode::from(NOT_RUN)
+        ExitCode::from(if error.is::<Died>() { VIOLATED } else { NOT_RUN })
     })
 }
 
@@ -105,7 +106,10 @@ fn execute(program: &Program) -> anyhow::Result<ExitCode> {
                 runs.extend(best);
                 search = Some(found);
             }
-            None => runs.push(run::run(spec, &program.setup, &host)?),
+            None => {
+                host.progress.say(&report::text::describe(spec));
+                runs.push(run::run(spec, &program.setup, &host)?);
+            }
         }
     }
     let report = conclude(program, &host, runs, search);

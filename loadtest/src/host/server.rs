@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -34,6 +34,14 @@ pub(crate) struct Server {
     /// Its first process, when it is on this machine and known.
     pub(crate) pid: Option<u32>,
     started: Option<(Guard, PathBuf)>,
+}
+
+/// The server died while it was used.
+#[derive(Debug, thiserror::Error)]
+#[error("the server ended with {status}\n{last_words}")]
+pub(crate) struct Died {
+    status: ExitStatus,
+    last_words: String,
 }
 
 /// How to start one.
@@ -112,7 +120,7 @@ impl Server {
         if let Some((guard, log)) = &mut self.started
             && let Some(status) = guard.ended()?
         {
-            bail!("the server ended with {status}\n{}", tail(log));
+            return Err(Died { status, last_words: tail(log) }.into());
         }
         Ok(())
     }

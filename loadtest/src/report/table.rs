@@ -44,7 +44,9 @@ pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
             enter_run(&mut rows, report, run);
         }
         if let (Some(search), Some(run)) = (&report.search, report.runs.first()) {
-            let marks: BTreeSet<char> = search.lower_bound.then_some('≥').into_iter().collect();
+            let bound = search.lower_bound.then_some('≥');
+            let disturbed = (search.disturbed_steps > 0).then_some('*');
+            let marks: BTreeSet<char> = bound.into_iter().chain(disturbed).collect();
             let (row, label) = place(report, run);
             enter(&mut rows, (row, HIGHEST), label, Some(search.deliveries_per_second), &marks);
         }
@@ -79,7 +81,7 @@ pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
         }
         let _ = writeln!(out, "{line}");
     }
-    out.push_str("\n`*` the load test or the machine limited a round; `!` a promise was broken in a round; `≥` the load test was the limit.\n");
+    out.push_str("\n`*` the load test or other processes limited a round; `!` a promise was broken in a round; `≥` the load test was the limit.\n");
     out
 }
 
@@ -128,7 +130,7 @@ fn place(report: &Report, run: &RunReport) -> (String, String) {
 
 fn enter_run(rows: &mut Rows, report: &Report, run: &RunReport) {
     let mut marks = BTreeSet::new();
-    marks.extend((!run.invalid.is_empty()).then_some('*'));
+    marks.extend((!run.invalid.is_empty() || !run.disturbed.is_empty()).then_some('*'));
     marks.extend((!run.violated.is_empty()).then_some('!'));
     let (row, label) = place(report, run);
     let delivery = run.delivery.as_ref();
@@ -209,6 +211,7 @@ mod tests {
             memory: MemoryReport { per_connection: Some(per_connection), ..MemoryReport::default() },
             counters: BTreeMap::new(),
             invalid,
+            disturbed: Vec::new(),
             violated: Vec::new(),
             notes: Vec::new(),
         }
@@ -262,6 +265,7 @@ mod tests {
             deliveries_per_second: 2e6,
             limited_by: vec![],
             lower_bound: true,
+            disturbed_steps: 0,
             steps: vec![],
         };
         let best = run("s1 at 2000/s", Source::Redis, 1.0, vec![]);

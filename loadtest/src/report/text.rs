@@ -95,13 +95,17 @@ fn render_run(out: &mut String, run: &RunReport) {
     memory(&mut row, &run.memory);
     run.notes.iter().for_each(|note| row("note", note.clone()));
     run.invalid.iter().for_each(|why| row("INVALID", why.clone()));
+    run.disturbed.iter().for_each(|why| row("DISTURBED", why.clone()));
     run.violated.iter().for_each(|why| row("VIOLATED", why.clone()));
-    if run.invalid.is_empty() && run.violated.is_empty() {
-        row("verdict", "all promises kept".to_owned());
+    if run.violated.is_empty() {
+        let counts = run.invalid.is_empty() && run.disturbed.is_empty();
+        let but = if counts { "" } else { ", but the figures do not count" };
+        row("verdict", format!("all promises kept{but}"));
     }
 }
 
-fn describe(spec: &Spec) -> String {
+/// A run in a line.
+pub(crate) fn describe(spec: &Spec) -> String {
     let plan = &spec.plan;
     let spread = match plan.spread {
         Spread::Uniform => "uniform".to_owned(),
@@ -251,6 +255,9 @@ fn render_search(out: &mut String, search: &SearchReport) {
     );
     line(out, "", &found);
     let limit = search.limited_by.join("; ");
+    if search.disturbed_steps > 0 {
+        line(out, "  ", &format!("DISTURBED: others had the machine in {} steps", search.disturbed_steps));
+    }
     line(
         out,
         "  ",

@@ -55,6 +55,7 @@ pub(crate) fn run(spec: &Spec, setup: &Setup, host: &Host) -> anyhow::Result<Run
         memory: MemoryReport::default(),
         counters: BTreeMap::new(),
         invalid: Vec::new(),
+        disturbed: Vec::new(),
         violated: Vec::new(),
         notes: Vec::new(),
     };
