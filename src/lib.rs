@@ -8,7 +8,10 @@
 //!
 //! Pure floors (no socket, no clock, no runtime):
 //!
-//! - [`market`]: symbols, quotes, updates.
+//! - [`market`]: symbols, quotes, updates, calendars.
+//! - [`protocol`]: what is said on a client's socket and on the control channel.
+//! - [`hub`]: who watches what, and what waits for whom.
+//! - [`quota`]: budgets, breaker, back-off, and which symbols a call is spent on.
 //!
 //! The seam:
 //!
@@ -20,11 +23,26 @@
 //!
 //! Quotes out:
 //!
-//! - [`gateway`], [`ops`].
+//! - [`gateway`], [`api`], [`ops`].
+//!
+//! Above both:
+//!
+//! - [`config`]: file, environment and flags to each part's types;
+//! - [`logging`]: one event a line, as text or JSON;
+//! - [`roles`]: which parts run in a process, started and stopped in order;
+//! - [`cli`]: the command line, logs, exit codes.
+pub mod api;
 pub mod broker;
 pub mod cache;
+pub mod cli;
+pub mod config;
 pub mod gateway;
+pub mod hub;
+pub mod logging;
 pub mod market;
 pub mod ops;
+pub mod protocol;
 pub mod provider;
 pub mod publisher;
+pub mod quota;
+pub mod roles;

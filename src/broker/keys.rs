@@ -8,6 +8,8 @@ pub const ACTIVE: &str = "subscriptions:active";
 pub const GATEWAYS: &str = "subscriptions:gateways";
 /// Sorted set: symbols without subscribers by the time they leave [`ACTIVE`] (ms on the broker's clock).
 pub const LEAVING: &str = "subscriptions:leaving";
+/// Hash: of the symbols in [`LEAVING`], the gateway that had the last subscriber.
+pub const LEAVERS: &str = "subscriptions:leaving:by";
 /// Integer prefix: live subscribers over all gateways; absent means 0.
 pub const COUNT_PREFIX: &str = "subscriptions:count:";
 /// Hash prefix: one gateway's own counts.
@@ -22,6 +24,8 @@ pub const LEADER: &str = "publisher:leader";
 pub const EPOCH: &str = "publisher:epoch";
 /// What was paused, as JSON; survives restarts.
 pub const STATE: &str = "publisher:state";
+/// Prefix: what a process writes now and then to learn whether writing works; gone after a minute.
+pub const PROBE_PREFIX: &str = "broker:probe:";
 /// Prefix: one provider's spent budget.
 pub const RATELIMIT_PREFIX: &str = "ratelimit:";
 

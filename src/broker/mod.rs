@@ -10,21 +10,40 @@
 //! follows. Every call ends: with an answer, or within the command time-out with [`BrokerError::Unavailable`].
 
 pub mod config;
+mod inbox;
 pub mod keys;
 pub mod memory;
 pub mod redis;
+pub mod reporter;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::market::Symbol;
+pub use crate::quota::{Budget, Level, Taken, Window};
 
-pub use config::Config;
+pub use config::{Config, Timing};
+pub use redis::BadConfig;
+pub use reporter::Reporter;
+
+/// Starts the broker that is configured: Redis, or the embedded one where no URL is given.
+///
+/// Must be called within a tokio runtime. A Redis that is away is no error: the broker connects when it can.
+///
+/// # Errors
+/// [`BadConfig`] when the configuration cannot work, whatever the state of Redis.
+pub fn start(config: &Config) -> std::result::Result<Broker, BadConfig> {
+    match &config.url {
+        Some(url) => redis::start(url, config),
+        None => Ok(memory::start(config.timing)),
+    }
+}
 
 /// One broker, as the handles to its sides. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +62,24 @@ pub struct Broker {
     pub quota: Arc<dyn Quota>,
     /// How the broker is doing; changes are sent as they are noticed.
     pub status: watch::Receiver<Status>,
+    tasks: Tasks,
+}
+
+impl Broker {
+    /// Ends the broker's own tasks and closes its connections; waits for it. Feeds fall silent, calls answer
+    /// [`BrokerError::Unavailable`] where there is a server to be unavailable.
+    pub async fn shutdown(&self) {
+        self.tasks.stop.cancel();
+        self.tasks.tracker.close();
+        self.tasks.tracker.wait().await;
+    }
+}
+
+/// The tasks a broker started: told to stop, and waited for, by [`Broker::shutdown`].
+#[derive(Clone, Default)]
+struct Tasks {
+    stop: CancellationToken,
+    tracker: TaskTracker,
 }
 
 /// What a caller does next decides the variant.
@@ -87,6 +124,8 @@ pub struct Status {
     pub canary: Option<Duration>,
     /// How often a lost link was made anew.
     pub reconnects: u64,
+    /// What is wrong while not connected or not writable, in words for an operator. Holds no secrets.
+    pub problem: Option<Arc<str>>,
 }
 
 /// One update to be published.
@@ -104,6 +143,10 @@ pub struct Outgoing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
+/// 2026-01-01 UTC in Unix seconds: where [`Leadership`] counts its epochs from. A `seq` is an epoch times 2²⁴ plus a
+/// counter, exact in a JavaScript number (2⁵³) for 2²⁹ seconds, 17 years.
+pub const EPOCH_ORIGIN_S: u64 = 1_767_225_600;
+
 /// The publishing side.
 #[async_trait]
 pub trait Publish: Send + Sync {
@@ -120,6 +163,26 @@ pub trait Publish: Send + Sync {
     /// # Errors
     /// [`BrokerError`].
     async fn send(&self, channel: Channel, message: &[u8]) -> Result<u64>;
+}
+
+/// The message that carries these updates: one object as it is, several as a JSON array.
+fn join(updates: &[Outgoing]) -> Option<Bytes> {
+    match updates {
+        [] => None,
+        [update] => Some(update.json.clone()),
+        [first, rest @ ..] => {
+            let mut array =
+                BytesMut::with_capacity(1 + updates.iter().map(|update| 1 + update.json.len()).sum::<usize>());
+            array.put_u8(b'[');
+            array.put_slice(&first.json);
+            for update in rest {
+                array.put_u8(b',');
+                array.put_slice(&update.json);
+            }
+            array.put_u8(b']');
+            Some(array.freeze())
+        }
+    }
 }
 
 /// Whether the cached quotes were written.
@@ -291,6 +354,13 @@ pub trait Quota: Send + Sync {
     /// [`BrokerError`]; nothing may be spent then.
     async fn take(&self, budget: &Budget, cost: u32) -> Result<Taken>;
 
+    /// Records what was spent without asking, while the broker was away: how long ago, and how much. It may go over the
+    /// limit; then nothing is granted until enough of it has aged.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; nothing was recorded then.
+    async fn record(&self, budget: &Budget, spent: &[(Duration, u32)]) -> Result<()>;
+
     /// Grants nothing from `budget` for the next `span`: the vendor said to wait. Never shortens an earlier hold.
     ///
     /// # Errors
@@ -308,45 +378,4 @@ pub trait Quota: Send + Sync {
     /// # Errors
     /// [`BrokerError`].
     async fn reset(&self, budget: &Budget) -> Result<()>;
-}
-
-/// What a provider allows one key (or address).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
-    /// The provider, with a digest of the key where there is one: `massive`, `massive:9f86d081`. The record is
-    /// `ratelimit:{name}`.
-    pub name: String,
-    /// All of them hold at once.
-    pub windows: Vec<Window>,
-}
-
-/// At most `limit` in any span of `length`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// One second, one minute or one day, usually.
-    pub length: Duration,
-    /// In the vendor's units: calls, credits or weight.
-    pub limit: NonZeroU32,
-}
-
-/// [`Quota::take`]'s answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// Spent: make the call.
-    Granted,
-    /// Nothing spent; this soon at the earliest is there enough, if nobody else takes it.
-    Wait(Duration),
-    /// More than a window's whole limit: it will never be granted.
-    Never,
-}
-
-/// Where one window stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level {
-    /// The window.
-    pub window: Window,
-    /// What could be taken now.
-    pub available: u32,
-    /// Until all of the limit is available again, if nothing is taken.
-    pub full_in: Duration,
 }

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 /// The public port, its shards and its limits.
@@ -69,8 +70,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// REST requests per minute, per address and route.
     pub rest_rpm: NonZeroU32,
-    /// Networks whose `X-Forwarded-For` and PROXY headers are believed, in CIDR form.
-    pub trusted_proxies: Vec<String>,
+    /// Networks whose `X-Forwarded-For` and PROXY headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Who may connect.
@@ -113,4 +114,29 @@ pub struct Tls {
     pub cert_file: PathBuf,
     /// Its private key.
     pub key_file: PathBuf,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The documented defaults, for tests of parts that need limits.
+    pub(crate) fn limits() -> Limits {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        let size = |size| NonZeroUsize::new(size).unwrap();
+        Limits {
+            max_connections: None,
+            connections_per_ip: number(256),
+            connects_per_ip_per_second: number(20),
+            connect_burst: number(100),
+            messages_per_second: number(10),
+            message_burst: number(50),
+            message_bytes: size(65_536),
+            fragments: number(64),
+            symbols_per_client: size(1024),
+            handshake_timeout: Duration::from_secs(10),
+            rest_rpm: number(60),
+            trusted_proxies: Vec::new(),
+        }
+    }
 }

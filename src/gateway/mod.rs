@@ -1,5 +1,366 @@
 //! The gateway: browser sockets in, updates out.
+//!
+//! ```text
+//!   listener ─ hyper, handshake, admission ─▶ shard (a thread: hub, connections)
+//!   broker ─▶ feed ─ one batch per shard ─▶ inbox ─▶ shard
+//!   shard ─ counts ─▶ interest ─▶ broker's registry
+//! ```
+//!
+//! It does not know who publishes: it reads a channel and a cache. [`Gateway::start`] returns when it serves;
+//! [`Gateway::drain`] asks clients to leave, [`Gateway::stop`] ends it and waits for everything it started.
 
+mod admission;
+mod auth;
+mod bounded_log;
+mod clock;
 pub mod config;
+mod control;
+mod feed;
+mod handshake;
+mod inbox;
+mod interest;
+mod listener;
+mod metrics;
+mod shard;
 
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use hashbrown::DefaultHashBuilder;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+pub use auth::AuthError;
 pub use config::Config;
+pub use interest::Interest;
+pub use listener::PeerAddr;
+pub use shard::Description;
+
+use crate::broker::{Broker, Channel, GatewayId};
+use crate::hub::Watched;
+use crate::protocol::reader::{Binary, ReadLimits};
+use crate::protocol::session::{Rate, Rules, Wildcard};
+use admission::Admission;
+use clock::Clock;
+use feed::{Fanout, ShardDoor, Snapshots};
+use inbox::Order;
+use listener::Front;
+use shard::Shard;
+
+/// Descriptors kept for what is no client: broker links, ops port, files, the shards' own.
+const RESERVED_DESCRIPTORS: u64 = 128;
+/// Beyond the drain window, until what is left is cut.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// A gateway that serves.
+pub struct Gateway {
+    handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+    tasks: TaskTracker,
+    /// Ends the listener.
+    closed: CancellationToken,
+    /// Ends everything else.
+    stopped: CancellationToken,
+    drain_window: Duration,
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The public port cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A shard cannot be made.
+    #[error("cannot start a shard: {0}")]
+    Shard(io::Error),
+    /// Tokens cannot be checked.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+}
+
+/// A view of a gateway for health, statistics and control. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    id: GatewayId,
+    address: SocketAddr,
+    front: Arc<Front>,
+    fanout: Arc<Fanout>,
+    drain: CancellationToken,
+}
+
+/// What a gateway says about itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Its name in the registry.
+    pub id: String,
+    /// Open connections.
+    pub connections: usize,
+    /// The most there may be.
+    pub max_connections: usize,
+    /// Subscriptions over all clients.
+    pub subscriptions: u64,
+    /// Distinct symbols among them.
+    pub symbols: usize,
+    /// Event loops.
+    pub shards: usize,
+    /// Connections of each.
+    pub shard_connections: Vec<usize>,
+    /// Whether updates arrive.
+    pub feed_connected: bool,
+    /// Since the last message on the updates channel.
+    pub last_message_age_ms: Option<u64>,
+    /// Whether it is going away.
+    pub draining: bool,
+}
+
+impl Gateway {
+    /// Starts a gateway on `broker`. What is not for the socket is served by `app`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: &Config, broker: &Broker, app: Router) -> Result<Gateway, StartError> {
+        let clock = Clock::start();
+        let rules = Arc::new(rules(config)?);
+        let bound = listener::bind(config).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|source| {
+            let address = SocketAddr::new(config.bind, config.port);
+            StartError::Bind { address, source }
+        })?;
+        let (interest, snapshots) = (Arc::new(Interest::default()), Arc::new(Snapshots::default()));
+        let shards = make_shards(config, &rules, clock, &interest, &snapshots).map_err(StartError::Shard)?;
+        let doors: Vec<ShardDoor> = shards.iter().map(|(_, door)| door.clone()).collect();
+        let max_open = max_connections(config.limits.max_connections);
+        let front = Arc::new(Front {
+            shards: doors.clone(),
+            admission: Arc::new(Admission::new(&config.limits, max_open)),
+            verify: rules.verify.clone(),
+            allowed_origins: config.allowed_origins.clone(),
+            handshake_timeout: config.limits.handshake_timeout,
+            clock,
+            draining: AtomicBool::new(false),
+            app,
+        });
+        let store = Arc::clone(&broker.store);
+        let fanout = Arc::new(Fanout::new(doors, clock, Arc::clone(&interest), snapshots, store));
+        let threads = spawn_shards(shards).map_err(StartError::Shard)?;
+        let (tasks, closed, stopped) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let id = GatewayId(format!("{}-{:08x}", config.name, fastrand::u32(..)).into());
+        let handle =
+            Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, drain: CancellationToken::new() };
+        handle.start_tasks(broker, &tasks, &stopped);
+        tasks.spawn(listener::run(front, listener, tasks.clone(), closed.clone()));
+        info!(%address, gateway = %id.0, shards = threads.len(), max_connections = max_open, "gateway serves");
+        Ok(Gateway { handle, threads, tasks, closed, stopped, drain_window: config.drain_window })
+    }
+
+    /// A view of it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Asks every client to reconnect, each at its own moment within the drain window, and waits until all are gone or
+    /// the window is over. New clients are refused from now on; the port stays open to say so.
+    pub async fn drain(&self) {
+        self.handle.front.draining.store(true, Ordering::Release);
+        for shard in &self.handle.front.shards {
+            shard.inbox.order(Order::Drain { window: self.drain_window });
+        }
+        let admission = &self.handle.front.admission;
+        info!(connections = admission.open(), window = ?self.drain_window, "draining");
+        if tokio::time::timeout(self.drain_window + DRAIN_GRACE, admission.emptied()).await.is_err() {
+            warn!(connections = admission.open(), "the drain window is over; cutting the rest");
+        }
+    }
+
+    /// Closes what is left, leaves the registry and waits for every thread and task.
+    pub async fn stop(self) {
+        self.handle.front.draining.store(true, Ordering::Release);
+        self.closed.cancel();
+        for shard in &self.handle.front.shards {
+            shard.inbox.order(Order::Stop);
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                // A shard that panicked has logged it.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+        self.stopped.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Handle {
+    fn start_tasks(&self, broker: &Broker, tasks: &TaskTracker, stop: &CancellationToken) {
+        let (to_control, controls) = mpsc::channel(control::MAX_WAITING);
+        let fanout = &self.fanout;
+        let feed = broker.feeds.subscribe(&[Channel::Updates, Channel::Control]);
+        tasks.spawn(feed::run(Arc::clone(fanout), feed, to_control, stop.clone()));
+        tasks.spawn(feed::fetch(Arc::clone(fanout), stop.clone()));
+        let controlled = control::Controlled {
+            fanout: Arc::clone(fanout),
+            publish: Arc::clone(&broker.publish),
+            gateway: self.id.clone(),
+            drain: self.drain.clone(),
+        };
+        tasks.spawn(control::run(controlled, controls, stop.clone()));
+        let (interest, registry) = (Arc::clone(&fanout.interest), Arc::clone(&broker.registry));
+        let resumed = Arc::clone(&fanout.resumed);
+        tasks.spawn(interest::report(interest, registry, self.id.clone(), resumed, stop.clone()));
+    }
+
+    /// Its name in the registry.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id.0
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who watches what here; readers that are not sockets count in it too.
+    #[must_use]
+    pub fn interest(&self) -> &Arc<Interest> {
+        &self.fanout.interest
+    }
+
+    /// Completes when a control message asks this gateway to drain.
+    pub async fn drain_asked(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let (symbols, subscriptions) = self.fanout.interest.census();
+        let admission = &self.front.admission;
+        Summary {
+            id: self.id.0.to_string(),
+            connections: admission.open(),
+            max_connections: admission.max_open(),
+            subscriptions,
+            symbols,
+            shards: self.front.shards.len(),
+            shard_connections: self.front.shards.iter().map(|shard| shard.inbox.load()).collect(),
+            feed_connected: self.fanout.link.is_connected(),
+            last_message_age_ms: self.fanout.link.last_message_age_ms(self.front.clock),
+            draining: self.front.draining.load(Ordering::Acquire),
+        }
+    }
+
+    /// Brings the gauges up to date, before metrics are read.
+    pub fn set_gauges(&self) {
+        let (symbols, subscriptions) = self.fanout.interest.census();
+        metrics::set_gauges(self.front.admission.open(), subscriptions, symbols);
+    }
+
+    /// The open connections, at most `limit`.
+    pub async fn connections(&self, limit: usize) -> Vec<Description> {
+        let mut all = Vec::new();
+        for shard in &self.front.shards {
+            let (answer, described) = oneshot::channel();
+            shard.inbox.order(Order::Describe(answer));
+            // A shard that has ended has no connections.
+            all.extend(described.await.unwrap_or_default());
+            all.truncate(limit);
+        }
+        all
+    }
+}
+
+fn rules(config: &Config) -> Result<Rules, AuthError> {
+    let limits = &config.limits;
+    Ok(Rules {
+        name: config.name.clone(),
+        api_base: config.api_base.clone(),
+        read: ReadLimits {
+            message_bytes: limits.message_bytes.get(),
+            fragments: limits.fragments.get(),
+            binary: Binary::Refuse,
+        },
+        symbols_per_client: limits.symbols_per_client.get(),
+        messages: Rate { per_second: limits.messages_per_second.get(), burst: limits.message_burst.get() },
+        wildcard: if config.wildcard { Wildcard::Allowed } else { Wildcard::Refused },
+        ping_interval: config.ping_interval,
+        pong_timeout: config.pong_timeout,
+        verify: auth::verifier(&config.auth)?,
+    })
+}
+
+fn make_shards(
+    config: &Config,
+    rules: &Arc<Rules>,
+    clock: Clock,
+    interest: &Arc<Interest>,
+    snapshots: &Arc<Snapshots>,
+) -> io::Result<Vec<(Shard, ShardDoor)>> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let count = config.shards.unwrap_or(cores).get();
+    // One random seed for all: a symbol is hashed once, whatever the number of shards.
+    let hasher = DefaultHashBuilder::default();
+    let make = |index| {
+        let watched = Arc::new(Watched::new(hasher.clone()));
+        let parts = shard::Parts {
+            index: u16::try_from(index).expect("there are fewer shards than 65,536"),
+            rules: Arc::clone(rules),
+            clock,
+            watched: Arc::clone(&watched),
+            interest: Arc::clone(interest),
+            snapshots: Arc::clone(snapshots),
+            flush_window: config.flush_window,
+            slow_client_timeout: config.slow_client_timeout,
+        };
+        let (shard, inbox) = Shard::new(parts)?;
+        Ok((shard, ShardDoor { inbox, watched }))
+    };
+    (0..count).map(make).collect()
+}
+
+fn spawn_shards(shards: Vec<(Shard, ShardDoor)>) -> io::Result<Vec<JoinHandle<()>>> {
+    let spawn = |(index, (shard, _)): (usize, (Shard, ShardDoor))| {
+        std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run())
+    };
+    shards.into_iter().enumerate().map(spawn).collect()
+}
+
+/// The configured maximum, or what the descriptor limit leaves for clients. Raises the soft limit to the hard one.
+fn max_connections(configured: Option<NonZeroUsize>) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!(%error, "the descriptor limit could not be raised");
+        }
+    }
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    let possible = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX).max(1);
+    match configured {
+        Some(configured) if configured.get() <= possible => configured.get(),
+        Some(configured) => {
+            warn!(configured, possible, descriptors, "the descriptor limit allows fewer connections than configured");
+            possible
+        }
+        None => possible,
+    }
+}

@@ -1,14 +1,16 @@
-//! What the market is made of: symbols, quotes and the updates that carry them.
+//! What the market is made of: symbols, quotes, the updates that carry them, and when exchanges trade.
 //!
 //! Pure: no socket, no clock, no runtime. Knows JSON, because an update *is* its published bytes; knows neither
 //! WebSocket frames nor Redis.
 
+pub mod calendar;
 pub mod latest;
 pub mod number;
 pub mod quote;
 pub mod symbol;
 pub mod update;
 
+pub use calendar::{Calendar, Exchange};
 pub use latest::Latest;
 pub use number::Number;
 pub use quote::Quote;

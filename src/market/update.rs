@@ -155,6 +155,13 @@ impl<'a> Update<'a> {
         }
     }
 
+    /// When it says it was published: its own `timestamp`, or else its data's.
+    #[must_use]
+    pub fn published_at(&self) -> Option<Timestamp> {
+        let stamps = Stamps::read(self.raw);
+        stamps.outer.or(stamps.data)
+    }
+
     /// Whether this update is newer than `other`, both of the same symbol: a higher `seq`; without one on both, a later
     /// `data.timestamp`, then a later `timestamp`, then other bytes.
     #[must_use]

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands. Installs what is missing from Debian's packages and the npm registry.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
+
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null || missing+=("$2")
+}
+
+missing=()
+need redis-server redis-server
+need redis-cli redis-tools
+need chromium chromium
+need promtool prometheus
+need node nodejs
+need npm npm
+if [ ${#missing[@]} -gt 0 ]; then
+    step "install ${missing[*]}"
+    sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    # A freshly installed redis-server or prometheus must not start services of its own beside the tests' own.
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+step "format"
+cargo fmt --all --check
+
+step "lint"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step "Rust tests"
+cargo test --workspace --locked --quiet
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "release build"
+cargo build --release --workspace --locked --quiet
+
+step "browser"
+(cd tests/browser && npm ci --silent --no-audit --no-fund && npm test --silent)
+
+step "load test: smoke"
+"${CARGO_TARGET_DIR:-target}/release/tickcast-loadtest" run --scenario smoke --server "${CARGO_TARGET_DIR:-target}/release/tickcast gateway"
+
+step "done"

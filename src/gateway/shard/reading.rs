@@ -1,0 +1,101 @@
+//! Bytes from clients: into the reader, through the session, onto the hub.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::connection::Phase;
+use super::desk::LaneDesk;
+use super::{LINGER_BYTES, MAX_REPLY_BYTES, Shard};
+use crate::hub::LaneId;
+use crate::protocol::frame;
+use crate::protocol::message::Close;
+use crate::protocol::reader::Inbound;
+
+impl Shard {
+    pub(super) fn read(&mut self, lane: LaneId) {
+        let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return };
+        if connection.lane != lane || connection.read_paused {
+            return;
+        }
+        match io::Read::read(&mut connection.stream, &mut self.receive) {
+            Ok(0) => self.end(lane, 1006),
+            Ok(length) => {
+                self.understand(lane, length);
+                if length == self.receive.len() {
+                    self.unread.push(lane);
+                } else if let Some(connection) = self.connection(lane)
+                    && connection.read_closed
+                {
+                    self.unread.push(lane);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unread.push(lane),
+            Err(_) => self.end(lane, 1006),
+        }
+    }
+
+    /// Reads the first `length` bytes of the receive buffer as this client's.
+    pub(super) fn understand(&mut self, lane: LaneId, length: usize) {
+        let rules = Arc::clone(&self.parts.rules);
+        let now = self.now;
+        let Some(connection) = self.connections[lane.index()].as_mut() else { return };
+        match &mut connection.phase {
+            Phase::Open => {}
+            Phase::Closing { .. } => return,
+            Phase::Lingering { discarded, .. } => {
+                *discarded += length;
+                if *discarded > LINGER_BYTES {
+                    self.reset(lane);
+                }
+                return;
+            }
+        }
+        let mut unknown = Vec::new();
+        let mut goodbye = None;
+        let (session, hub) = (&mut connection.session, &mut self.hub);
+        let outcome = connection.reader.read(&mut self.receive[..length], &rules.read, |inbound| {
+            let mut desk = LaneDesk { hub, lane, unknown: &mut unknown };
+            match inbound {
+                Inbound::Text(text) => {
+                    return session.on_text(text, &rules, now, &mut desk).map_break(|close| {
+                        goodbye = Some(Goodbye::Ours(close));
+                    });
+                }
+                Inbound::Binary(_) => {}
+                Inbound::Ping(payload) => {
+                    session.heard(now);
+                    hub.reply(lane, frame::pong(payload));
+                }
+                Inbound::Pong => session.heard(now),
+                Inbound::Close(code) => goodbye = Some(Goodbye::Theirs(code)),
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(close) = outcome {
+            goodbye = Some(Goodbye::Ours(close));
+        }
+        self.ask_for(unknown);
+        match goodbye {
+            None => {
+                if self.hub.reply_bytes(lane) > MAX_REPLY_BYTES
+                    && let Some(connection) = self.connection(lane)
+                {
+                    connection.read_paused = true;
+                }
+            }
+            Some(Goodbye::Ours(close)) => self.close(lane, close),
+            Some(Goodbye::Theirs(code)) => {
+                self.hub.close(lane, frame::close_echo(code));
+                self.closing(lane, code.unwrap_or(1005));
+            }
+        }
+    }
+}
+
+/// How a conversation ends.
+enum Goodbye {
+    Ours(Close),
+    Theirs(Option<u16>),
+}

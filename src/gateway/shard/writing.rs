@@ -1,0 +1,103 @@
+//! Bytes to clients: one write per dirty lane, and what its outcome means for the connection.
+
+use std::io;
+use std::time::Duration;
+
+use mio::{Interest as Wish, Token};
+
+use super::{FLUSHES_PER_TURN, Shard};
+use crate::hub::{Flush, LaneId};
+use crate::protocol::session::millis;
+
+impl Shard {
+    pub(super) fn flush(&mut self) {
+        if !self.hub.is_dirty() {
+            self.dirty_since_ms = None;
+            return;
+        }
+        let window = millis(self.parts.flush_window);
+        if window > 0 {
+            let since = *self.dirty_since_ms.get_or_insert(self.now.mono_ms);
+            if self.now.mono_ms < since + window {
+                return;
+            }
+            self.dirty_since_ms = None;
+        }
+        for _ in 0..FLUSHES_PER_TURN {
+            if !self.flush_one() {
+                break;
+            }
+        }
+        self.hub.take_flush_stats(&mut self.stats);
+        if !self.stats.finished_us.is_empty() {
+            let now_us = self.parts.clock.micros();
+            for &received_us in &self.stats.finished_us {
+                self.metrics.fanout(Duration::from_micros(now_us.saturating_sub(received_us)));
+            }
+        }
+    }
+
+    pub(super) fn flush_one(&mut self) -> bool {
+        let connections = &self.connections;
+        let flushed = self.hub.flush_next(|lane, slices| match &connections[lane.index()] {
+            Some(connection) => connection.write(slices),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        });
+        let Some((lane, flush)) = flushed else { return false };
+        self.after_flush(lane, &flush);
+        true
+    }
+
+    pub(super) fn on_writable(&mut self, lane: LaneId) {
+        let connections = &self.connections;
+        let Some(connection) = connections[lane.index()].as_ref() else { return };
+        if connection.blocked_since_ms.is_none() {
+            return;
+        }
+        let flush = self.hub.flush_lane(lane, |slices| connection.write(slices));
+        self.after_flush(lane, &flush);
+    }
+
+    pub(super) fn after_flush(&mut self, lane: LaneId, flush: &Flush) {
+        let now_ms = self.now.mono_ms;
+        let slow_ms = millis(self.parts.slow_client_timeout);
+        let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return };
+        match flush {
+            Flush::Clean | Flush::Closed => {
+                if connection.blocked_since_ms.take().is_some() && !self.wish(lane, Wish::READABLE) {
+                    return;
+                }
+                if matches!(flush, Flush::Closed) {
+                    return self.linger(lane);
+                }
+                if let Some(connection) = self.connection(lane)
+                    && std::mem::take(&mut connection.read_paused)
+                {
+                    self.unread.push(lane);
+                }
+            }
+            Flush::Blocked { taken } => match connection.blocked_since_ms {
+                None => {
+                    connection.blocked_since_ms = Some(now_ms);
+                    if self.wish(lane, Wish::READABLE | Wish::WRITABLE) {
+                        self.schedule(lane, now_ms + slow_ms);
+                    }
+                }
+                Some(_) if *taken > 0 => connection.blocked_since_ms = Some(now_ms),
+                Some(_) => {}
+            },
+            Flush::Failed(_) => self.end(lane, 1006),
+        }
+    }
+
+    /// Says which events of a socket are wanted. False: the connection is gone.
+    pub(super) fn wish(&mut self, lane: LaneId, wish: Wish) -> bool {
+        let registry = self.poll.registry();
+        let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return false };
+        if registry.reregister(&mut connection.stream, Token(lane.index()), wish).is_ok() {
+            return true;
+        }
+        self.end(lane, 1006);
+        false
+    }
+}

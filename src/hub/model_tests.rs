@@ -1,0 +1,494 @@
+//! The hub against a model: sockets are byte vectors with room for so many bytes, clients read what arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use hashbrown::DefaultHashBuilder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::frame;
+
+/// A shard's worth of lanes with pretended sockets.
+struct World {
+    hub: Hub,
+    watched: Arc<Watched>,
+    sockets: BTreeMap<LaneId, Socket>,
+    seq: u64,
+    now_ms: u64,
+}
+
+#[derive(Default)]
+struct Socket {
+    room: usize,
+    bytes: Vec<u8>,
+    was_blocked: bool,
+    closed: bool,
+}
+
+impl World {
+    fn new() -> World {
+        let watched = Arc::new(Watched::new(DefaultHashBuilder::default()));
+        World { hub: Hub::new(watched.clone()), watched, sockets: BTreeMap::new(), seq: 0, now_ms: 0 }
+    }
+
+    fn connect(&mut self) -> LaneId {
+        let lane = self.hub.attach(Dialect::Nested);
+        self.sockets.insert(lane, Socket { room: usize::MAX, ..Socket::default() });
+        lane
+    }
+
+    fn publication(&self, symbol: &str, seq: u64) -> Arc<Publication> {
+        let symbol = Symbol::parse(symbol).unwrap();
+        let json = format!(r#"{{"symbol":"{symbol}","seq":{seq},"pad":"{}"}}"#, "x".repeat((seq % 40) as usize));
+        Arc::new(Publication::new(symbol, Some(seq), &json, self.watched.hash(symbol), 0))
+    }
+
+    fn publish(&mut self, symbol: &str) -> u64 {
+        self.seq += 1;
+        let publication = self.publication(symbol, self.seq);
+        self.hub.publish(&publication, Arrival::Live, self.now_ms);
+        self.seq
+    }
+
+    /// Flushes all dirty lanes.
+    fn flush(&mut self) {
+        while let Some((lane, flush)) = self.hub.flush_next(|lane, slices| {
+            let socket = self.sockets.get_mut(&lane).unwrap();
+            write(socket, slices)
+        }) {
+            self.note(lane, &flush);
+        }
+    }
+
+    /// The client reads: its socket has room again.
+    fn read(&mut self, lane: LaneId, room: usize) {
+        let socket = self.sockets.get_mut(&lane).unwrap();
+        socket.room = room;
+        let flush = self.hub.flush_lane(lane, |slices| write(socket, slices));
+        self.note(lane, &flush);
+    }
+
+    fn note(&mut self, lane: LaneId, flush: &Flush) {
+        let socket = self.sockets.get_mut(&lane).unwrap();
+        match flush {
+            Flush::Clean => {}
+            Flush::Blocked { .. } => socket.was_blocked = true,
+            Flush::Closed => socket.closed = true,
+            Flush::Failed(error) => panic!("{error}"),
+        }
+    }
+
+    /// The messages a client has got, whole ones only.
+    fn messages(&self, lane: LaneId) -> Vec<serde_json::Value> {
+        let mut bytes = &self.sockets[&lane].bytes[..];
+        let mut messages = Vec::new();
+        while bytes.len() > 1 {
+            let head = frame::payload_offset(bytes);
+            let length = match head {
+                2 => usize::from(bytes[1]),
+                4 => usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
+                _ => unreachable!("no message here is that long"),
+            };
+            let Some(payload) = bytes.get(head..head + length) else { break };
+            if bytes[0] == 0x81 {
+                messages.push(serde_json::from_slice(payload).unwrap());
+            }
+            bytes = &bytes[head + length..];
+        }
+        messages
+    }
+
+    fn seqs(&self, lane: LaneId, symbol: &str) -> Vec<u64> {
+        let messages = self.messages(lane);
+        messages.iter().filter(|m| m["symbol"] == symbol).map(|m| m["seq"].as_u64().unwrap()).collect()
+    }
+}
+
+fn write(socket: &mut Socket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    assert!(!socket.closed, "nothing is written after the close");
+    let mut taken = 0;
+    for slice in slices {
+        let fits = slice.len().min(socket.room - taken);
+        socket.bytes.extend_from_slice(&slice[..fits]);
+        taken += fits;
+    }
+    socket.room -= taken;
+    if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+}
+
+fn symbol(name: &str) -> Symbol {
+    Symbol::parse(name).unwrap()
+}
+
+const LIVE_ONLY: Terms = Terms { min_gap_ms: 0, snapshot: false };
+
+#[test]
+fn a_slow_client_sees_the_newest_quote_of_each_symbol() {
+    let mut world = World::new();
+    let lane = world.connect();
+    for name in ["A", "B"] {
+        world.hub.watch(lane, symbol(name), LIVE_ONLY);
+    }
+    world.sockets.get_mut(&lane).unwrap().room = 10;
+    let cut = world.publish("A");
+    world.flush();
+    for _ in 0..100 {
+        world.publish("A");
+        world.publish("B");
+    }
+    let newest_a = world.publish("A");
+    let newest_b = world.seq - 1;
+    world.flush();
+    world.read(lane, usize::MAX);
+    assert_eq!(world.seqs(lane, "A"), [cut, newest_a]);
+    assert_eq!(world.seqs(lane, "B"), [newest_b]);
+    let lagging: Vec<_> = world.messages(lane).into_iter().filter(|m| m["type"] == "lagging").collect();
+    assert_eq!(lagging, [serde_json::json!({"type": "lagging", "conflated": 199})]);
+    assert_eq!(world.hub.counters().conflated, 199);
+}
+
+#[test]
+fn a_stuck_client_holds_a_mark_per_symbol_however_much_is_published() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    world.sockets.get_mut(&lane).unwrap().room = 3;
+    for _ in 0..1000 {
+        world.publish("A");
+        world.flush();
+    }
+    let side = world.hub.lanes.side(lane);
+    assert_eq!(side.backlog().unwrap().queue.len(), 1);
+    assert_eq!(world.hub.queued(), 0);
+}
+
+#[test]
+fn a_late_update_of_an_older_seq_reaches_nobody() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    for seq in [5, 4, 5, 6] {
+        let publication = world.publication("A", seq);
+        world.hub.publish(&publication, Arrival::Live, 0);
+    }
+    world.flush();
+    assert_eq!(world.seqs(lane, "A"), [5, 6]);
+    assert_eq!(world.hub.counters().out_of_order, 2);
+}
+
+#[test]
+fn the_last_known_quote_comes_as_a_snapshot_once() {
+    let mut world = World::new();
+    let first = world.connect();
+    assert!(world.hub.watch(first, symbol("A"), Terms::default()), "nothing is known yet");
+    let cached = world.publication("A", 7);
+    world.hub.publish(&cached, Arrival::Cached, 0);
+    let second = world.connect();
+    assert!(!world.hub.watch(second, symbol("A"), Terms::default()));
+    let third = world.connect();
+    world.hub.watch(third, symbol("A"), LIVE_ONLY);
+    world.flush();
+    for (lane, count) in [(first, 1), (second, 1), (third, 0)] {
+        let messages = world.messages(lane);
+        assert_eq!(messages.len(), count);
+        assert!(messages.iter().all(|m| m["snapshot"] == true && m["seq"] == 7));
+    }
+}
+
+#[test]
+fn a_cached_quote_brought_late_goes_only_to_those_who_want_a_snapshot_a_recovered_one_to_all() {
+    let mut world = World::new();
+    let (asks, does_not) = (world.connect(), world.connect());
+    world.hub.watch(asks, symbol("A"), Terms::default());
+    world.hub.watch(does_not, symbol("A"), LIVE_ONLY);
+    let (cached, older, recovered) = (world.publication("A", 3), world.publication("A", 2), world.publication("A", 9));
+    world.hub.publish(&cached, Arrival::Cached, 0);
+    world.hub.publish(&older, Arrival::Recovered, 0);
+    world.hub.publish(&recovered, Arrival::Recovered, 0);
+    world.flush();
+    assert_eq!((world.seqs(asks, "A"), world.seqs(does_not, "A")), (vec![3, 9], vec![9]));
+}
+
+#[test]
+fn replies_go_before_updates_and_after_the_cut_frame() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    world.sockets.get_mut(&lane).unwrap().room = 4;
+    world.publish("A");
+    world.flush();
+    world.publish("A");
+    world.hub.reply(lane, frame::text(r#"{"type":"pong"}"#));
+    world.read(lane, usize::MAX);
+    let kinds: Vec<_> = world.messages(lane).iter().map(|m| m.get("seq").cloned().unwrap_or_default()).collect();
+    assert_eq!(kinds, [serde_json::json!(1), serde_json::Value::Null, serde_json::json!(2)]);
+}
+
+#[test]
+fn a_closing_client_gets_the_rest_of_its_frame_and_the_close_and_nothing_else() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    world.sockets.get_mut(&lane).unwrap().room = 4;
+    world.publish("A");
+    world.flush();
+    world.publish("A");
+    world.hub.close(lane, frame::close_echo(None));
+    world.publish("A");
+    world.read(lane, usize::MAX);
+    assert_eq!(world.seqs(lane, "A"), [1]);
+    let socket = &world.sockets[&lane];
+    assert!(socket.closed && socket.bytes.ends_with(&[0x88, 0]));
+    assert_eq!(world.hub.census(), (0, 0));
+}
+
+#[test]
+fn max_rate_lets_the_newest_through_when_its_time_comes() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), Terms { min_gap_ms: 500, snapshot: false });
+    let mut expected = vec![world.publish("A")];
+    for ms in [100, 200, 300] {
+        world.now_ms = ms;
+        world.publish("A");
+    }
+    expected.push(world.seq);
+    assert_eq!(world.hub.pace(499), Some(500));
+    world.hub.pace(500);
+    world.now_ms = 999;
+    expected.push(world.publish("A"));
+    assert_eq!(world.hub.pace(999), Some(1000));
+    world.hub.pace(1000);
+    world.flush();
+    assert_eq!(world.seqs(lane, "A"), expected);
+}
+
+#[test]
+fn a_wildcard_watcher_gets_every_symbol_once() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    world.hub.watch_all(lane, LIVE_ONLY);
+    for name in ["A", "B", "A"] {
+        world.publish(name);
+    }
+    world.flush();
+    assert_eq!((world.seqs(lane, "A"), world.seqs(lane, "B")), (vec![1, 3], vec![2]));
+    world.sockets.get_mut(&lane).unwrap().room = 1;
+    for name in ["A", "B", "A", "B"] {
+        world.publish(name);
+    }
+    world.flush();
+    world.read(lane, usize::MAX);
+    // One of the waiting updates was cut and so is sent whole; of the others only the newest.
+    assert_eq!((world.seqs(lane, "A"), world.seqs(lane, "B")), (vec![1, 3, 4, 6], vec![2, 7]));
+    assert_eq!(world.hub.unwatch_all(lane), [symbol("A")]);
+    world.publish("B");
+    assert_eq!(world.hub.counters().unwatched, 1);
+}
+
+#[test]
+fn a_client_of_a_quiet_symbol_does_not_wait_behind_a_large_audience() {
+    let mut world = World::new();
+    let crowd: Vec<LaneId> = (0..3000).map(|_| world.connect()).collect();
+    let quiet = world.connect();
+    for &lane in &crowd {
+        world.hub.watch(lane, symbol("BIG"), LIVE_ONLY);
+    }
+    world.hub.watch(quiet, symbol("Q"), LIVE_ONLY);
+    world.publish("BIG");
+    world.publish("Q");
+    let mut before = 0;
+    while let Some((lane, _)) = world.hub.flush_next(|_, slices| Ok(slices.iter().map(|s| s.len()).sum())) {
+        if lane == quiet {
+            break;
+        }
+        before += 1;
+    }
+    assert!(before <= 64, "{before} writes came first");
+}
+
+#[test]
+fn another_client_is_first_each_time() {
+    let mut world = World::new();
+    let lanes: Vec<LaneId> = (0..8).map(|_| world.connect()).collect();
+    for &lane in &lanes {
+        world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    }
+    let mut firsts = BTreeSet::new();
+    for _ in 0..8 {
+        world.publish("A");
+        let (first, _) = world.hub.flush_next(|_, slices| Ok(slices.iter().map(|s| s.len()).sum())).unwrap();
+        firsts.insert(first);
+        world.flush();
+    }
+    assert_eq!(firsts.len(), lanes.len());
+}
+
+#[test]
+fn counts_are_told_when_they_change_and_memory_goes_with_the_last_watcher() {
+    let mut world = World::new();
+    let (one, two) = (world.connect(), world.connect());
+    world.hub.watch(one, symbol("A"), LIVE_ONLY);
+    world.hub.watch(two, symbol("A"), LIVE_ONLY);
+    assert_eq!(world.hub.take_changed(), [(symbol("A"), 2)]);
+    assert!(world.watched.may_watch(world.watched.hash(symbol("A"))));
+    world.hub.detach(one);
+    assert_eq!(world.hub.take_changed(), [(symbol("A"), 1)]);
+    world.hub.detach(two);
+    assert_eq!(world.hub.take_changed(), [(symbol("A"), 0)]);
+    assert!(!world.watched.may_watch(world.watched.hash(symbol("A"))));
+    assert_eq!(world.hub.board.len(), 0);
+}
+
+#[test]
+fn a_blocked_client_keeps_one_notice_of_each_kind() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.sockets.get_mut(&lane).unwrap().room = 1;
+    let notice = |kind: &str, n: u32| Arc::new(Notice::new(kind, &format!(r#"{{"type":"{kind}","n":{n}}}"#)));
+    world.hub.notify_all(&notice("status", 0));
+    world.flush();
+    for n in 1..5 {
+        world.hub.notify_all(&notice("status", n));
+        world.hub.notify_all(&notice("market", n));
+    }
+    world.read(lane, usize::MAX);
+    let seen: Vec<_> = world.messages(lane).iter().map(|m| m["n"].as_u64().unwrap()).collect();
+    assert_eq!(seen, [0, 4, 4]);
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Connect,
+    Disconnect(usize),
+    Watch(usize, u8, bool),
+    Unwatch(usize, u8),
+    UnwatchAll(usize),
+    WatchAll(usize),
+    Publish(u8),
+    Flush,
+    Room(usize, usize),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let lane = 0usize..6;
+    let name = 0u8..5;
+    let op = prop_oneof![
+        2 => Just(Op::Connect),
+        1 => lane.clone().prop_map(Op::Disconnect),
+        6 => (lane.clone(), name.clone(), any::<bool>()).prop_map(|(l, s, b)| Op::Watch(l, s, b)),
+        2 => (lane.clone(), name.clone()).prop_map(|(l, s)| Op::Unwatch(l, s)),
+        1 => lane.clone().prop_map(Op::UnwatchAll),
+        1 => lane.clone().prop_map(Op::WatchAll),
+        12 => name.prop_map(Op::Publish),
+        6 => Just(Op::Flush),
+        4 => (lane, 0usize..120).prop_map(|(l, r)| Op::Room(l, r)),
+    ];
+    prop::collection::vec(op, 0..120)
+}
+
+/// What the model knows of one client.
+#[derive(Default)]
+struct Client {
+    /// Watched symbols, with the `seq` from which updates are owed.
+    watched: BTreeMap<String, u64>,
+    wild_since: Option<u64>,
+    /// Every update published while its symbol was watched.
+    owed: BTreeMap<String, Vec<u64>>,
+    /// It dropped something, so what was queued may have been dropped too.
+    dropped: bool,
+}
+
+proptest! {
+    #[test]
+    fn every_client_ends_with_the_newest_and_a_fast_one_gets_everything(ops in ops()) {
+        let mut world = World::new();
+        let mut clients: Vec<(LaneId, Client)> = Vec::new();
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        let names = |s: u8| char::from(b'A' + s).to_string();
+        for op in ops {
+            let count = clients.len().max(1);
+            match op {
+                Op::Connect if clients.len() < 6 => clients.push((world.connect(), Client::default())),
+                Op::Disconnect(at) if !clients.is_empty() => {
+                    let (lane, _) = clients.remove(at % count);
+                    world.hub.detach(lane);
+                    world.sockets.remove(&lane);
+                }
+                Op::Watch(at, s, snapshot) if !clients.is_empty() => {
+                    let (lane, client) = &mut clients[at % count];
+                    world.hub.watch(*lane, symbol(&names(s)), Terms { min_gap_ms: 0, snapshot });
+                    client.watched.entry(names(s)).or_insert(world.seq);
+                }
+                Op::Unwatch(at, s) if !clients.is_empty() => {
+                    let (lane, client) = &mut clients[at % count];
+                    let was = world.hub.unwatch(*lane, symbol(&names(s)));
+                    prop_assert_eq!(was, client.watched.remove(&names(s)).is_some());
+                    client.dropped |= was;
+                }
+                Op::UnwatchAll(at) if !clients.is_empty() => {
+                    let (lane, client) = &mut clients[at % count];
+                    world.hub.unwatch_all(*lane);
+                    client.watched.clear();
+                    client.wild_since = None;
+                    client.dropped = true;
+                }
+                Op::WatchAll(at) if !clients.is_empty() => {
+                    let (lane, client) = &mut clients[at % count];
+                    world.hub.watch_all(*lane, LIVE_ONLY);
+                    client.wild_since.get_or_insert(world.seq);
+                }
+                Op::Publish(s) => {
+                    let seq = world.publish(&names(s));
+                    newest.insert(names(s), seq);
+                    for (_, client) in &mut clients {
+                        if client.wild_since.is_some() || client.watched.contains_key(&names(s)) {
+                            client.owed.entry(names(s)).or_default().push(seq);
+                        }
+                    }
+                }
+                Op::Flush => world.flush(),
+                Op::Room(at, room) if !clients.is_empty() => {
+                    let (lane, _) = clients[at % count];
+                    world.read(lane, room);
+                }
+                _ => {}
+            }
+        }
+        for (lane, _) in &clients {
+            world.read(*lane, usize::MAX);
+        }
+        world.flush();
+        prop_assert_eq!(world.hub.queued(), 0);
+        for (lane, client) in &clients {
+            for s in 0..5 {
+                let name = names(s);
+                let got = world.seqs(*lane, &name);
+                let live: Vec<u64> = world.messages(*lane).iter()
+                    .filter(|m| m["symbol"] == name && m.get("snapshot").is_none())
+                    .map(|m| m["seq"].as_u64().unwrap()).collect();
+                prop_assert!(live.windows(2).all(|w| w[0] < w[1]), "live updates rise: {live:?}");
+                prop_assert!(got.windows(2).all(|w| w[0] <= w[1]), "nothing older after something newer: {got:?}");
+                let owed = client.owed.get(&name).cloned().unwrap_or_default();
+                if !world.sockets[lane].was_blocked && !client.dropped {
+                    prop_assert_eq!(&live, &owed, "a fast client gets everything");
+                }
+                let since = client.watched.get(&name).copied().or(client.wild_since);
+                if let (Some(since), Some(&newest)) = (since, newest.get(&name)) && newest > since {
+                    prop_assert_eq!(got.last(), Some(&newest), "every watcher ends with the newest");
+                }
+            }
+            prop_assert_eq!(world.hub.active(*lane), client.watched.len());
+            prop_assert_eq!(world.hub.watched(*lane).len(), client.watched.len());
+        }
+        let watchers: usize = clients.iter().map(|(_, client)| client.watched.len()).sum();
+        prop_assert_eq!(world.hub.census().1, watchers);
+        for (lane, _) in clients {
+            world.hub.detach(lane);
+        }
+        prop_assert_eq!(world.hub.board.len(), 0);
+    }
+}

@@ -1,0 +1,125 @@
+//! The ops port's paths.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::access::Access;
+use super::control::{AskError, ask};
+use super::{Health, MAX_BODY_BYTES, MAX_LISTED, health};
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Desk {
+    health: Health,
+    access: Arc<Access>,
+}
+
+pub(super) fn router(health: Health, access: Access) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/health", get(show_health))
+        .route("/live", get(|| async { Json(json!({"status": "live"})) }))
+        .route("/ready", get(show_ready))
+        .route("/metrics", get(show_metrics))
+        .route("/stats", get(show_stats))
+        .route("/connections", get(show_connections))
+        .route("/control", post(control))
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(Desk { health, access: Arc::new(access) })
+}
+
+/// `{"error":{"code","message"}}`.
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
+}
+
+async fn index() -> Json<Value> {
+    Json(json!({
+        "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "POST /control"],
+    }))
+}
+
+async fn not_found(uri: Uri) -> Response {
+    error(StatusCode::NOT_FOUND, "not_found", &format!("there is no {}; / lists what there is", uri.path()))
+}
+
+async fn show_health(State(desk): State<Desk>) -> Json<Value> {
+    Json(health::health(&desk.health.sources))
+}
+
+async fn show_ready(State(desk): State<Desk>) -> Response {
+    match health::ready(&desk.health.sources, &desk.health.watch) {
+        Ok(()) => Json(json!({"status": "ready"})).into_response(),
+        Err(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "not_ready", "reason": why}))).into_response()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct MetricsQuery {
+    format: Option<String>,
+}
+
+async fn show_metrics(State(desk): State<Desk>, Query(query): Query<MetricsQuery>) -> Response {
+    let sources = &desk.health.sources;
+    if let Some(gateway) = &sources.gateway {
+        gateway.set_gauges();
+    }
+    if let Some(publisher) = &sources.publisher {
+        publisher.set_gauges();
+    }
+    match query.format.as_deref() {
+        Some("json") => Json(sources.metrics.json()).into_response(),
+        None | Some("text") => {
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], sources.metrics.text()).into_response()
+        }
+        Some(_) => error(StatusCode::BAD_REQUEST, "invalid_request", "format is text or json"),
+    }
+}
+
+async fn show_stats(State(desk): State<Desk>) -> Json<Value> {
+    let sources = &desk.health.sources;
+    Json(json!({
+        "gateway": sources.gateway.as_ref().map(crate::gateway::Handle::summary),
+        "publisher": sources.publisher.as_ref().map(|publisher| publisher.stats()),
+    }))
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    limit: Option<usize>,
+}
+
+async fn show_connections(State(desk): State<Desk>, Query(query): Query<ListQuery>) -> Response {
+    let Some(gateway) = &desk.health.sources.gateway else {
+        return error(StatusCode::NOT_FOUND, "not_found", "no gateway runs in this process");
+    };
+    let limit = query.limit.unwrap_or(100).min(MAX_LISTED);
+    let connections = gateway.connections(limit).await;
+    Json(json!({"total": gateway.summary().connections, "connections": connections})).into_response()
+}
+
+async fn control(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err((status, code, message)) = desk.access.check(&headers) {
+        return error(status, code, message);
+    }
+    match ask(&desk.health.sources.broker, &body).await {
+        Ok(outcome) => Json(outcome.to_json()).into_response(),
+        Err(AskError::Refused(refused)) => error(StatusCode::BAD_REQUEST, refused.code.as_str(), &refused.message),
+        Err(AskError::Broker(failed)) => error(StatusCode::BAD_GATEWAY, "broker", &failed.to_string()),
+        Err(AskError::Away) => {
+            error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the broker is not reachable right now")
+        }
+    }
+}

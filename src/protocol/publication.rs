@@ -1,0 +1,244 @@
+//! One update, encoded for delivery: each variant of its frame is built at most once and shared by all who get it.
+//!
+//! The live frame is built when the update arrives; the others when the first client needs them. A publication is
+//! immutable and crosses threads in an `Arc`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::frame;
+use crate::market::{Symbol, Update};
+
+/// Which form of update a client gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// `{"type":"price_update","symbol":…,"data":{…}}`: the bytes as published.
+    #[default]
+    Nested,
+    /// `{"type":"price_update","ticker":…,"price":…}`: the fields of `data` on top.
+    Flat,
+}
+
+/// How an update came to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// As it was published.
+    Live,
+    /// As the last known quote: marked `"snapshot":true`.
+    Snapshot,
+}
+
+/// An update on its way to clients.
+pub struct Publication {
+    symbol: Symbol,
+    hash: u64,
+    seq: Option<u64>,
+    received_us: u64,
+    live: Box<[u8]>,
+    snapshot: OnceLock<Box<[u8]>>,
+    flat: OnceLock<Box<[u8]>>,
+    flat_snapshot: OnceLock<Box<[u8]>>,
+}
+
+impl Publication {
+    /// Encodes `json`, the update's text as clients get it. `hash` is the symbol's, as the board hashes; `received_us`
+    /// is when it arrived, on the process's monotonic clock.
+    #[must_use]
+    pub fn new(symbol: Symbol, seq: Option<u64>, json: &str, hash: u64, received_us: u64) -> Publication {
+        Publication {
+            symbol,
+            hash,
+            seq,
+            received_us,
+            live: frame::text(json),
+            snapshot: OnceLock::new(),
+            flat: OnceLock::new(),
+            flat_snapshot: OnceLock::new(),
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn symbol(&self) -> Symbol {
+        self.symbol
+    }
+
+    /// The symbol's hash.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Its place in the symbol's order.
+    #[must_use]
+    pub fn seq(&self) -> Option<u64> {
+        self.seq
+    }
+
+    /// When it arrived, in µs on the process's monotonic clock.
+    #[must_use]
+    pub fn received_us(&self) -> u64 {
+        self.received_us
+    }
+
+    /// The ready frame of one variant.
+    #[must_use]
+    pub fn frame(&self, dialect: Dialect, freshness: Freshness) -> &[u8] {
+        match (dialect, freshness) {
+            (Dialect::Nested, Freshness::Live) => &self.live,
+            (Dialect::Nested, Freshness::Snapshot) => {
+                self.snapshot.get_or_init(|| frame::text(&as_snapshot(self.json())))
+            }
+            (Dialect::Flat, Freshness::Live) => {
+                self.flat.get_or_init(|| frame::text(&as_flat(self.symbol, self.json())))
+            }
+            (Dialect::Flat, Freshness::Snapshot) => {
+                self.flat_snapshot.get_or_init(|| frame::text(&as_snapshot(&as_flat(self.symbol, self.json()))))
+            }
+        }
+    }
+
+    /// The update's JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        let payload = &self.live[frame::payload_offset(&self.live)..];
+        std::str::from_utf8(payload).expect("built from a str")
+    }
+
+    /// Whether this is newer than `other`, of the same symbol: [`Update::is_newer_than`].
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Publication) -> bool {
+        if let (Some(mine), Some(theirs)) = (self.seq, other.seq) {
+            return mine > theirs;
+        }
+        match (Update::read(self.json()), Update::read(other.json())) {
+            (Ok(mine), Ok(theirs)) => mine.is_newer_than(&theirs),
+            _ => self.live != other.live,
+        }
+    }
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publication").field("symbol", &self.symbol).field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+/// A notice for every client, ready to be sent; a newer one of the same kind replaces one that still waits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its `type`, or the status it tells.
+    pub kind: Box<str>,
+    /// Its frame.
+    pub frame: Box<[u8]>,
+}
+
+impl Notice {
+    /// Encodes a notice.
+    #[must_use]
+    pub fn new(kind: &str, json: &str) -> Notice {
+        Notice { kind: kind.into(), frame: frame::text(json) }
+    }
+}
+
+/// The object with `"snapshot":true` as its last field.
+fn as_snapshot(json: &str) -> String {
+    let open = json.trim_end().strip_suffix('}').unwrap_or(json);
+    let comma = if open.trim() == "{" { "" } else { "," };
+    [open, comma, "\"snapshot\":true}"].concat()
+}
+
+/// The flat dialect: `type`, `ticker`, the fields of `data` in their order, then what else the update had on top.
+/// Values keep their text.
+fn as_flat(symbol: Symbol, json: &str) -> String {
+    let outer = fields(json);
+    let data = outer.iter().find(|(name, _)| name == "data").map_or_else(Vec::new, |(_, raw)| fields(raw.get()));
+    let mut flat = format!(r#"{{"type":"price_update","ticker":"{symbol}""#);
+    let mut written: Vec<&str> = vec!["type", "ticker", "symbol"];
+    let rest = outer.iter().filter(|(name, raw)| name != "data" || !raw.get().starts_with('{'));
+    for (name, raw) in data.iter().chain(rest) {
+        if written.contains(&&**name) {
+            continue;
+        }
+        written.push(name);
+        flat.push(',');
+        flat.push_str(&serde_json::to_string(&**name).expect("a string is JSON"));
+        flat.push(':');
+        flat.push_str(raw.get());
+    }
+    flat.push('}');
+    flat
+}
+
+/// An object's fields in their order; nothing for what is no object.
+fn fields(json: &str) -> Vec<(Cow<'_, str>, &RawValue)> {
+    struct InOrder;
+    impl<'de> Visitor<'de> for InOrder {
+        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = Vec::new();
+            while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                fields.push((name, map.next_value::<&'de RawValue>()?));
+            }
+            Ok(fields)
+        }
+    }
+    serde_json::Deserializer::from_str(json).deserialize_map(InOrder).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publication(json: &str) -> Publication {
+        let update = Update::read(json).unwrap();
+        Publication::new(update.symbol, update.seq, json, 0, 0)
+    }
+
+    fn payload(frame: &[u8]) -> &str {
+        std::str::from_utf8(&frame[frame::payload_offset(frame)..]).unwrap()
+    }
+
+    const JSON: &str = r#"{"type":"price_update", "symbol":"aapl","data":{"symbol":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T"},"seq":9,"timestamp":"U"}"#;
+
+    #[test]
+    fn a_live_frame_holds_the_published_bytes() {
+        let publication = publication(JSON);
+        assert_eq!(payload(publication.frame(Dialect::Nested, Freshness::Live)), JSON);
+    }
+
+    #[test]
+    fn a_snapshot_is_marked_last() {
+        let publication = publication(JSON);
+        let snapshot = payload(publication.frame(Dialect::Nested, Freshness::Snapshot));
+        assert_eq!(snapshot, format!("{},\"snapshot\":true}}", &JSON[..JSON.len() - 1]));
+    }
+
+    #[test]
+    fn the_flat_dialect_keeps_number_text_and_order() {
+        let publication = publication(JSON);
+        assert_eq!(
+            payload(publication.frame(Dialect::Flat, Freshness::Live)),
+            r#"{"type":"price_update","ticker":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T","seq":9}"#
+        );
+        assert!(
+            payload(publication.frame(Dialect::Flat, Freshness::Snapshot)).ends_with(r#","seq":9,"snapshot":true}"#)
+        );
+    }
+
+    #[test]
+    fn an_update_without_data_is_flat_already() {
+        let publication = publication(r#"{"symbol":"A","price":1.0,"data":null}"#);
+        assert_eq!(
+            payload(publication.frame(Dialect::Flat, Freshness::Live)),
+            r#"{"type":"price_update","ticker":"A","price":1.0,"data":null}"#
+        );
+    }
+}

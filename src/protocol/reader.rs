@@ -1,0 +1,508 @@
+//! Reads a client's frames (RFC 6455 §5) from whatever pieces the socket hands over.
+//!
+//! Takes all input it is given and keeps only what is unfinished: between messages it holds nothing, so an idle
+//! connection costs one empty `Option`. A whole frame inside the caller's buffer is unmasked in place and read there;
+//! only split frames and fragmented messages are copied. Limits are checked on the header, before a byte of payload is
+//! taken; text is checked as it arrives, so that bad UTF-8 fails at its first bad byte.
+//!
+//! It does not know what messages mean, and writes nothing: a fault is returned as the close it calls for.
+
+use std::io::Cursor;
+use std::ops::ControlFlow;
+
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as WireCode, Control, Data, OpCode};
+
+use super::message::{Close, CloseCode};
+
+/// The longest header of a client's frame: 2 bytes, a 64-bit length and the mask.
+const MAX_HEADER_BYTES: usize = 14;
+/// The longest payload of a control frame (RFC 6455 §5.5).
+const MAX_CONTROL_BYTES: usize = 125;
+
+/// Reserved for a message on its header's word alone; the rest grows as bytes really arrive, so that a thousand
+/// announced 64 KiB messages cost 4 KiB each until they are sent.
+const FIRST_RESERVE_BYTES: usize = 4096;
+
+/// What one connection may send.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// The longest message, inclusive, over all its fragments.
+    pub message_bytes: usize,
+    /// The most frames of one message.
+    pub fragments: u32,
+    /// Whether binary messages are taken.
+    pub binary: Binary,
+}
+
+/// What to do about binary messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binary {
+    /// Close with 1003.
+    Refuse,
+    /// Hand them out.
+    Accept,
+}
+
+/// Something whole that a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Inbound<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+    /// A ping, to be answered with its payload.
+    Ping(&'a [u8]),
+    /// A pong.
+    Pong,
+    /// A close, to be echoed; nothing after it is read.
+    Close(Option<u16>),
+}
+
+/// One connection's reading state.
+#[derive(Debug, Default)]
+pub struct Reader(Option<Box<Partial>>);
+
+#[derive(Debug, Default)]
+struct Partial {
+    /// The beginning of a header that was split.
+    head: Vec<u8>,
+    /// The frame whose payload is being read.
+    frame: Option<Frame>,
+    /// The payload so far, of a control frame that was split.
+    control: Vec<u8>,
+    /// The data message so far.
+    message: Option<Message>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    opcode: OpCode,
+    last: bool,
+    mask: [u8; 4],
+    remaining: usize,
+}
+
+#[derive(Debug)]
+struct Message {
+    kind: Data,
+    bytes: Vec<u8>,
+    /// How much of a text is known to be UTF-8.
+    valid: usize,
+    fragments: u32,
+}
+
+const UNMASKED: Close = Close::new(CloseCode::Protocol, "a client masks its frames (RFC 6455 5.1)");
+const RESERVED_BITS: Close = Close::new(CloseCode::Protocol, "reserved bits are set without an extension");
+const BAD_OPCODE: Close = Close::new(CloseCode::Protocol, "reserved opcode");
+const BAD_CONTROL: Close = Close::new(CloseCode::Protocol, "a control frame is whole and has at most 125 bytes");
+const BAD_CONTINUATION: Close = Close::new(CloseCode::Protocol, "a continuation without a message");
+const INTERLEAVED: Close = Close::new(CloseCode::Protocol, "a new message inside an unfinished one");
+const BAD_CLOSE: Close = Close::new(CloseCode::Protocol, "bad close frame");
+const NOT_UTF8: Close = Close::new(CloseCode::NotUtf8, "text is not UTF-8");
+const NO_BINARY: Close = Close::new(CloseCode::Unsupported, "send text messages");
+const TOO_BIG: Close = Close::new(CloseCode::TooBig, "message too big");
+const TOO_MANY_FRAGMENTS: Close = Close::new(CloseCode::TooBig, "too many fragments");
+
+impl Reader {
+    /// Reads all of `input` (unmasking it in place) and hands each whole thing to `each`, which may break off; the
+    /// rest of the input is dropped then.
+    ///
+    /// # Errors
+    /// The close that a broken rule calls for. Nothing may be read afterwards.
+    pub fn read(
+        &mut self,
+        mut input: &mut [u8],
+        limits: &ReadLimits,
+        mut each: impl FnMut(Inbound<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Close> {
+        while !input.is_empty() {
+            let step = match &mut self.0 {
+                None => read_fresh(input, limits, &mut each)?,
+                Some(partial) => partial.read(input, limits, &mut each)?,
+            };
+            match step {
+                Step::Used(used) => {
+                    input = &mut input[used..];
+                    if self.0.as_ref().is_some_and(|partial| partial.is_idle()) {
+                        self.0 = None;
+                    }
+                }
+                Step::Split => self.0 = Some(Box::default()),
+                Step::Broken => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes held for what is unfinished.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |partial| {
+            size_of::<Partial>()
+                + partial.control.capacity()
+                + partial.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        })
+    }
+}
+
+/// What one step of reading did.
+enum Step {
+    /// This much input is done with.
+    Used(usize),
+    /// The input's first frame is not whole: go on with state.
+    Split,
+    /// The caller broke off, or a close was read.
+    Broken,
+}
+
+/// The common case: nothing is held and a whole single-frame message lies in the input.
+fn read_fresh(
+    input: &mut [u8],
+    limits: &ReadLimits,
+    each: &mut impl FnMut(Inbound<'_>) -> ControlFlow<()>,
+) -> Result<Step, Close> {
+    let Some((frame, head)) = parse_header(input)? else { return Ok(Step::Split) };
+    check(&frame, None, limits)?;
+    let data = matches!(frame.opcode, OpCode::Data(_));
+    let end = head + frame.remaining;
+    if input.len() < end || (data && !frame.last) {
+        return Ok(Step::Split);
+    }
+    let payload = &mut input[head..end];
+    unmask(payload, frame.mask);
+    let inbound = match frame.opcode {
+        OpCode::Data(Data::Binary) => Inbound::Binary(payload),
+        OpCode::Data(_) => Inbound::Text(std::str::from_utf8(payload).map_err(|_| NOT_UTF8)?),
+        OpCode::Control(control) => read_control(control, payload)?,
+    };
+    Ok(hand_out(inbound, each, end))
+}
+
+fn hand_out(inbound: Inbound<'_>, each: &mut impl FnMut(Inbound<'_>) -> ControlFlow<()>, used: usize) -> Step {
+    let close = matches!(inbound, Inbound::Close(_));
+    if each(inbound).is_break() || close { Step::Broken } else { Step::Used(used) }
+}
+
+impl Partial {
+    fn is_idle(&self) -> bool {
+        self.head.is_empty() && self.frame.is_none() && self.message.is_none()
+    }
+
+    fn read(
+        &mut self,
+        input: &mut [u8],
+        limits: &ReadLimits,
+        each: &mut impl FnMut(Inbound<'_>) -> ControlFlow<()>,
+    ) -> Result<Step, Close> {
+        let (frame, head) = match self.frame {
+            Some(frame) => (frame, 0),
+            None => match self.read_header(input, limits)? {
+                Some(read) => read,
+                None => return Ok(Step::Used(input.len())),
+            },
+        };
+        let rest = &mut input[head..];
+        let taken = frame.remaining.min(rest.len());
+        let payload = &mut rest[..taken];
+        unmask(payload, frame.mask);
+        let mut left = frame;
+        left.remaining -= taken;
+        left.mask.rotate_left(taken % 4);
+        let whole = left.remaining == 0;
+        self.frame = (!whole).then_some(left);
+        match frame.opcode {
+            OpCode::Control(control) => {
+                self.control.extend_from_slice(payload);
+                if whole {
+                    let payload = std::mem::take(&mut self.control);
+                    return Ok(hand_out(read_control(control, &payload)?, each, head + taken));
+                }
+            }
+            OpCode::Data(_) => {
+                let message = self.message.as_mut().expect("read_header opens a message for every data frame");
+                message.append(payload)?;
+                if whole && frame.last {
+                    let message = self.message.take().expect("just appended to");
+                    return Ok(hand_out(message.inbound()?, each, head + taken));
+                }
+            }
+        }
+        Ok(Step::Used(head + taken))
+    }
+
+    /// Completes the next header. `None`: the input ended before it did.
+    fn read_header(&mut self, input: &[u8], limits: &ReadLimits) -> Result<Option<(Frame, usize)>, Close> {
+        let held = self.head.len();
+        self.head.extend_from_slice(&input[..input.len().min(MAX_HEADER_BYTES - held)]);
+        let Some((frame, head)) = parse_header(&self.head)? else { return Ok(None) };
+        self.head.clear();
+        check(&frame, self.message.as_ref(), limits)?;
+        if let OpCode::Data(kind) = frame.opcode {
+            let message =
+                self.message.get_or_insert_with(|| Message { kind, bytes: Vec::new(), valid: 0, fragments: 0 });
+            message.fragments += 1;
+            message.bytes.reserve(frame.remaining.min(FIRST_RESERVE_BYTES));
+        }
+        Ok(Some((frame, head - held)))
+    }
+}
+
+impl Message {
+    fn append(&mut self, payload: &[u8]) -> Result<(), Close> {
+        self.bytes.extend_from_slice(payload);
+        if self.kind == Data::Text {
+            match std::str::from_utf8(&self.bytes[self.valid..]) {
+                Ok(_) => self.valid = self.bytes.len(),
+                Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
+                Err(_) => return Err(NOT_UTF8),
+            }
+        }
+        Ok(())
+    }
+
+    fn inbound(&self) -> Result<Inbound<'_>, Close> {
+        if self.kind == Data::Text {
+            std::str::from_utf8(&self.bytes).map(Inbound::Text).map_err(|_| NOT_UTF8)
+        } else {
+            Ok(Inbound::Binary(&self.bytes))
+        }
+    }
+}
+
+/// The next frame's header and its length, or `None` when it is not whole yet.
+fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, Close> {
+    let mut cursor = Cursor::new(input);
+    let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| BAD_OPCODE)? else {
+        // The first two bytes already tell most faults; a client that breaks them need not send more to be told.
+        if let [first, second, ..] = input {
+            let data = first & 0x08 == 0;
+            if first & 0x70 != 0 {
+                return Err(RESERVED_BITS);
+            }
+            if second & 0x80 == 0 {
+                return Err(UNMASKED);
+            }
+            if !data && second & 0x7f > 125 {
+                return Err(BAD_CONTROL);
+            }
+        }
+        return Ok(None);
+    };
+    if header.rsv1 || header.rsv2 || header.rsv3 {
+        return Err(RESERVED_BITS);
+    }
+    let mask = header.mask.ok_or(UNMASKED)?;
+    let remaining = usize::try_from(length).map_err(|_| TOO_BIG)?;
+    let head = usize::try_from(cursor.position()).expect("a header has at most 14 bytes");
+    Ok(Some((Frame { opcode: header.opcode, last: header.is_final, mask, remaining }, head)))
+}
+
+/// Whether a frame may come now and is within the limits.
+fn check(frame: &Frame, message: Option<&Message>, limits: &ReadLimits) -> Result<(), Close> {
+    match (frame.opcode, message) {
+        (OpCode::Control(_), _) => {
+            if !frame.last || frame.remaining > MAX_CONTROL_BYTES {
+                return Err(BAD_CONTROL);
+            }
+            return Ok(());
+        }
+        (OpCode::Data(Data::Continue), None) => return Err(BAD_CONTINUATION),
+        (OpCode::Data(Data::Text | Data::Binary), Some(_)) => return Err(INTERLEAVED),
+        (OpCode::Data(Data::Binary), None) if limits.binary == Binary::Refuse => return Err(NO_BINARY),
+        (OpCode::Data(_), _) => {}
+    }
+    let (held, fragments) = message.map_or((0, 0), |message| (message.bytes.len(), message.fragments));
+    if frame.remaining > limits.message_bytes.saturating_sub(held) {
+        return Err(TOO_BIG);
+    }
+    if fragments + 1 > limits.fragments {
+        return Err(TOO_MANY_FRAGMENTS);
+    }
+    Ok(())
+}
+
+fn read_control(control: Control, payload: &[u8]) -> Result<Inbound<'_>, Close> {
+    match control {
+        Control::Ping => Ok(Inbound::Ping(payload)),
+        Control::Pong => Ok(Inbound::Pong),
+        Control::Close => match payload {
+            [] => Ok(Inbound::Close(None)),
+            [_] => Err(BAD_CLOSE),
+            [high, low, reason @ ..] => {
+                let code = u16::from_be_bytes([*high, *low]);
+                if !WireCode::from(code).is_allowed() {
+                    return Err(BAD_CLOSE);
+                }
+                std::str::from_utf8(reason).map_err(|_| NOT_UTF8)?;
+                Ok(Inbound::Close(Some(code)))
+            }
+        },
+        Control::Reserved(_) => Err(BAD_OPCODE),
+    }
+}
+
+/// XOR with the mask (RFC 6455 §5.3), eight bytes at a time.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut chunks = payload.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        let word = u64::from_ne_bytes(chunk.try_into().expect("chunks of eight")) ^ wide;
+        chunk.copy_from_slice(&word.to_ne_bytes());
+    }
+    for (byte, mask) in chunks.into_remainder().iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: ReadLimits = ReadLimits { message_bytes: 1000, fragments: 4, binary: Binary::Accept };
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [7, 77, 177, 27];
+        let mut out = vec![first];
+        match payload.len() {
+            length @ 0..=125 => out.push(0x80 | u8::try_from(length).unwrap()),
+            length => {
+                out.push(0x80 | 126);
+                out.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+        }
+        out.extend(mask);
+        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        out
+    }
+
+    /// What was read, as texts, and the close code of the fault that ended it.
+    fn read_pieces(input: &[u8], piece: usize, limits: ReadLimits) -> (Vec<String>, Option<u16>) {
+        let mut reader = Reader::default();
+        let mut seen = Vec::new();
+        for piece in input.chunks(piece) {
+            let result = reader.read(&mut piece.to_vec(), &limits, |inbound| {
+                seen.push(match inbound {
+                    Inbound::Text(text) => format!("text {text}"),
+                    Inbound::Binary(bytes) => format!("binary {}", bytes.len()),
+                    Inbound::Ping(bytes) => format!("ping {}", String::from_utf8_lossy(bytes)),
+                    Inbound::Pong => "pong".into(),
+                    Inbound::Close(code) => format!("close {code:?}"),
+                });
+                ControlFlow::Continue(())
+            });
+            if let Err(close) = result {
+                return (seen, Some(close.code.number()));
+            }
+            if seen.last().is_some_and(|last| last.starts_with("close")) {
+                break;
+            }
+        }
+        (seen, None)
+    }
+
+    #[test]
+    fn messages_are_the_same_however_they_are_split() {
+        let mut input = frame(0x81, "größe".as_bytes());
+        input.extend(frame(0x01, b"one "));
+        input.extend(frame(0x89, b"hi"));
+        input.extend(frame(0x00, "tw\u{f6}".as_bytes()));
+        input.extend(frame(0x80, b""));
+        input.extend(frame(0x82, &[9; 300]));
+        input.extend(frame(0x8a, b""));
+        input.extend(frame(0x88, b"\x03\xe8bye"));
+        input.extend(frame(0x81, b"never read"));
+        let expected = ["text größe", "ping hi", "text one twö", "binary 300", "pong", "close Some(1000)"];
+        for piece in 1..=input.len() {
+            let (seen, fault) = read_pieces(&input, piece, LIMITS);
+            assert_eq!((seen, fault), (expected.map(String::from).to_vec(), None), "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_close_code() {
+        let unmasked = b"\x81\x02hi".to_vec();
+        let text_in_text = [frame(0x01, b"a"), frame(0x81, b"b")].concat();
+        let five_fragments = [frame(0x01, b"a"), frame(0, b"b"), frame(0, b"c"), frame(0, b"d"), frame(0x80, b"e")];
+        let split_character = [frame(0x01, b"\xc3"), frame(0x80, b"(")].concat();
+        for (input, code) in [
+            (unmasked, 1002),
+            (frame(0xc1, b"rsv1"), 1002),
+            (frame(0x83, b"opcode 3"), 1002),
+            (frame(0x8b, b"opcode 11"), 1002),
+            (frame(0x09, b"fragmented ping"), 1002),
+            (frame(0x89, &[0; 126]), 1002),
+            (frame(0x80, b"continuation of nothing"), 1002),
+            (text_in_text, 1002),
+            (frame(0x88, b"x"), 1002),
+            (frame(0x88, b"\x03\xe7"), 1002),
+            (frame(0x88, b"\x03\xe8\xff"), 1007),
+            (frame(0x81, b"\xff"), 1007),
+            (frame(0x81, b"\xc3"), 1007),
+            (split_character, 1007),
+            (frame(0x81, &[b'a'; 1001]), 1009),
+            (five_fragments.concat(), 1009),
+        ] {
+            for piece in [1, 2, 3, input.len()] {
+                assert_eq!(read_pieces(&input, piece, LIMITS).1, Some(code), "{input:02x?} in pieces of {piece}");
+            }
+        }
+        let refuse = ReadLimits { binary: Binary::Refuse, ..LIMITS };
+        assert_eq!(read_pieces(&frame(0x82, b"x"), 99, refuse).1, Some(1003));
+        assert_eq!(read_pieces(&frame(0x81, &[b'a'; 1000]), 99, LIMITS).1, None);
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_its_payload() {
+        let mut reader = Reader::default();
+        let mut header = b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04".to_vec();
+        let fault = reader.read(&mut header, &LIMITS, |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(fault.code, CloseCode::TooBig);
+        assert_eq!(reader.held_bytes(), 0);
+    }
+
+    #[test]
+    fn bad_text_fails_at_its_first_bad_byte() {
+        let mut reader = Reader::default();
+        let whole = frame(0x81, b"good\xffmore to come");
+        let fault = reader.read(&mut whole[..6 + 5].to_vec(), &LIMITS, |_| ControlFlow::Continue(()));
+        assert_eq!(fault.unwrap_err().code, CloseCode::NotUtf8);
+    }
+
+    #[test]
+    fn nothing_is_held_between_messages() {
+        let mut reader = Reader::default();
+        let whole = frame(0x81, b"hello");
+        for byte in whole {
+            reader.read(&mut [byte], &LIMITS, |_| ControlFlow::Continue(())).unwrap();
+        }
+        assert_eq!(reader.held_bytes(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_and_splitting_changes_nothing(
+            input in prop::collection::vec(any::<u8>(), 0..120), piece in 1usize..20,
+        ) {
+            let whole = read_pieces(&input, usize::MAX, LIMITS);
+            prop_assert_eq!(read_pieces(&input, piece, LIMITS), whole);
+        }
+
+        #[test]
+        fn well_formed_streams_read_the_same_in_pieces(
+            frames in prop::collection::vec((0usize..8, prop::collection::vec(any::<u8>(), 0..200)), 0..8),
+            piece in 1usize..40,
+        ) {
+            let input: Vec<u8> = frames
+                .iter()
+                .flat_map(|(kind, payload)| {
+                    let first = [0x81, 0x01, 0x00, 0x80, 0x82, 0x02, 0x89, 0x8a][*kind];
+                    frame(first, &payload[..if *kind > 5 { payload.len().min(125) } else { payload.len() }])
+                })
+                .collect();
+            prop_assert_eq!(read_pieces(&input, piece, LIMITS), read_pieces(&input, usize::MAX, LIMITS));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! A gateway for tests: port 0, the documented defaults with the limits that tests need.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use axum::Router;
+use tickcast::broker::Broker;
+use tickcast::gateway::Gateway;
+use tickcast::gateway::config::{Auth, Config, Limits};
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("not zero")
+}
+
+fn size(size: usize) -> NonZeroUsize {
+    NonZeroUsize::new(size).expect("not zero")
+}
+
+/// Two shards, so that every test crosses between them; room for many clients of one address.
+pub fn config() -> Config {
+    Config {
+        bind: [127, 0, 0, 1].into(),
+        port: 0,
+        shards: Some(size(2)),
+        flush_window: Duration::ZERO,
+        ping_interval: Duration::from_secs(25),
+        pong_timeout: Duration::from_secs(10),
+        slow_client_timeout: Duration::from_secs(30),
+        wildcard: false,
+        name: "tickcast".into(),
+        api_base: None,
+        allowed_origins: Vec::new(),
+        limits: Limits {
+            max_connections: None,
+            connections_per_ip: number(20_000),
+            connects_per_ip_per_second: number(20_000),
+            connect_burst: number(20_000),
+            messages_per_second: number(10),
+            message_burst: number(50),
+            message_bytes: size(65_536),
+            fragments: number(64),
+            symbols_per_client: size(1024),
+            handshake_timeout: Duration::from_secs(10),
+            rest_rpm: number(60),
+            trusted_proxies: Vec::new(),
+        },
+        auth: Auth::None,
+        tls: None,
+        drain_window: Duration::from_secs(1),
+        ready_grace: Duration::from_secs(30),
+    }
+}
+
+/// Starts a gateway that serves nothing but the socket.
+pub async fn start(config: &Config, broker: &Broker) -> Gateway {
+    Gateway::start(config, broker, Router::new()).await.expect("the gateway starts")
+}

@@ -1,0 +1,13 @@
+//! What integration tests share. Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+pub mod bench;
+pub mod client;
+pub mod gateway;
+pub mod redis;
+
+use std::time::Duration;
+
+/// How long a test waits for what must happen. Generous: the machine may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
