@@ -35,7 +35,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::cli::{Cli, Command, HelperArgs, HelperKind, Output, Program, TableArgs};
+use crate::cli::args::{Cli, Command, HelperArgs, HelperKind, TableArgs};
+use crate::cli::program::{Output, Program};
 use crate::host::server::Died;
 use crate::proc::machine::Machine;
 use crate::progress::Progress;

@@ -58,7 +58,7 @@ pub(crate) fn render(report: &Report) -> String {
 fn render_run(out: &mut String, run: &RunReport) {
     line(out, "", "");
     line(out, "", &describe(&run.spec));
-    let mut row = |name: &str, text: String| line(out, "  ", &format!("{name:<14}{text}"));
+    let mut row = |name: &str, text: String| line(out, "  ", &format!("{name:<15}{text}"));
     if let Some(connect) = &run.connect {
         row("connects", connects(connect));
     }
@@ -88,10 +88,7 @@ fn render_run(out: &mut String, run: &RunReport) {
             row("Redis alone", percentiles(redis));
         }
     }
-    let received = run.counters.get("tickcast_updates_received_total");
-    if let Some(received) = received {
-        row("server counted", format!("{} updates received", number(*received)));
-    }
+    counted(&mut row, run);
     memory(&mut row, &run.memory);
     run.notes.iter().for_each(|note| row("note", note.clone()));
     run.invalid.iter().for_each(|why| row("INVALID", why.clone()));
@@ -221,6 +218,27 @@ fn usage(row: &mut impl FnMut(&str, String), cpu: &CpuReport) {
     let busy: Vec<f64> = cpu.cores.iter().map(|core| core.busy).collect();
     parts.push(format!("cores busy {}", list(&busy)));
     row("load test CPU", parts.join(", "));
+}
+
+/// What the server's own counters say, when it is a tickcast.
+fn counted(row: &mut impl FnMut(&str, String), run: &RunReport) {
+    let grown = |name: &str| run.counters.get(&format!("tickcast_{name}_total")).copied().filter(|count| *count > 0.0);
+    let mut parts: Vec<String> =
+        [("updates_received", "updates received"), ("feed_lagged", "times behind Redis"), ("conflated", "conflated")]
+            .into_iter()
+            .filter_map(|(name, what)| Some(format!("{} {what}", number(grown(name)?))))
+            .collect();
+    for (series, count) in run.counters.iter().filter(|(_, count)| **count > 0.0) {
+        if let Some(labels) = series.strip_prefix("tickcast_updates_dropped_total{") {
+            parts.push(format!("{} dropped ({})", number(*count), labels.trim_end_matches('}')));
+        }
+    }
+    if let (Some(deliveries), Some(writes)) = (grown("deliveries"), grown("writes")) {
+        parts.push(format!("{:.2} deliveries per write", deliveries / writes));
+    }
+    if !parts.is_empty() {
+        row("server counted", parts.join(", "));
+    }
 }
 
 fn memory(row: &mut impl FnMut(&str, String), memory: &MemoryReport) {

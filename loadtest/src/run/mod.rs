@@ -61,7 +61,7 @@ pub(crate) fn run(spec: &Spec, setup: &Setup, host: &Host) -> anyhow::Result<Run
     };
     host.progress.begin(&format!("{}: starting", spec.name), 1);
     let mut stand = Stand::open(spec, setup, host)?;
-    report.memory.base = stand.memory();
+    report.memory.base = stand.settled_memory()?;
     if spec.storm.is_some() {
         storm::rage(spec, &mut stand, &mut report)?;
     } else {
@@ -249,7 +249,7 @@ fn finish(spec: &Spec, stand: &mut Stand<'_>, published: u64) -> anyhow::Result<
 
 fn leave(stand: &mut Stand<'_>, report: &mut RunReport) -> anyhow::Result<()> {
     stand.disconnect()?;
-    storm::wait_for_files(stand, None)?;
+    stand.wait_until_all_left()?;
     report.memory.left = stand.memory();
     let clients = report.spec.plan.clients;
     let memory = &mut report.memory;
