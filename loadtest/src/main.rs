@@ -37,6 +37,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::cli::args::{Cli, Command, HelperArgs, HelperKind, TableArgs};
 use crate::cli::program::{Output, Program};
+use crate::host::interrupt::Interrupted;
 use crate::host::server::Died;
 use crate::proc::machine::Machine;
 use crate::progress::Progress;
@@ -47,6 +48,8 @@ const VIOLATED: u8 = 1;
 const WRONG_ARGUMENTS: u8 = 2;
 const INVALID: u8 = 3;
 const NOT_RUN: u8 = 4;
+/// What a shell gives to whoever ends by SIGINT.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let program = match Cli::parse().command {
@@ -70,7 +73,11 @@ fn main() -> ExitCode {
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("tickcast-loadtest: {error:#}");
-        ExitCode::from(if error.is::<Died>() { VIOLATED } else { NOT_RUN })
+        ExitCode::from(match error {
+            died if died.is::<Died>() => VIOLATED,
+            stopped if stopped.is::<Interrupted>() => INTERRUPTED,
+            _ => NOT_RUN,
+        })
     })
 }
 

@@ -29,7 +29,7 @@ Examples:
     tickcast-loadtest floor --scenario s1 --pin-server 0 --pin-client 1
 
 Exit codes: 0 all promises kept; 1 a promise broken (lost, repeated, reordered, late, refused); 2 bad arguments;
-3 the load test or the machine was the limit, so the figures do not count; 4 it could not be run.";
+3 the load test or the machine was the limit, so the figures do not count; 4 it could not be run; 130 interrupted.";
 
 /// Load generator and delivery checker for tickcast and other WebSocket gateways of the same job.
 #[derive(Debug, Parser)]

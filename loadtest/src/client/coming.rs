@@ -8,7 +8,7 @@ use crate::clock::Ns;
 use crate::frame::{Opcode, put_masked};
 use crate::plan::Reader;
 
-use super::connection::{Connection, Phase, source};
+use super::connection::{Connection, Link, Phase, source};
 use super::message::{subscribe, unsubscribe};
 use super::swarm::{Client, Swarm, to_u32};
 
@@ -25,9 +25,13 @@ impl Swarm {
 
     fn open(&mut self, index: usize) -> io::Result<()> {
         let source = source(self.job.clients.start + to_u32(index), self.job.sources, self.job.target);
-        let registry = self.poll.registry();
+        let link = match self.clients[index].assigned {
+            Reader::Healthy | Reader::Stuck => Link::Wide,
+            Reader::Slow => Link::Narrow,
+        };
+        let place = (self.poll.registry(), Token(index));
         let now = self.clock.now();
-        let connection = Connection::open(self.job.target, source, &self.request, registry, Token(index), now)?;
+        let connection = Connection::open(self.job.target, (source, link), &self.request, place, now)?;
         self.clients[index].connection = Some(connection);
         Ok(())
     }

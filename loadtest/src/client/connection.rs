@@ -22,6 +22,19 @@ pub(crate) enum Phase {
     Open,
 }
 
+/// What a client's way to the server is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Loopback as it is.
+    Wide,
+    /// With the segments of a real network and a small window. A receiver opens its window a segment at a time at least, and
+    /// loopback's have 64 KiB: a slow reader would take nothing for half a minute and then all of that.
+    Narrow,
+}
+
+const NARROW_BUFFER_BYTES: usize = 8 * 1_024;
+const ETHERNET_MSS: u32 = 1_460;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -51,14 +64,17 @@ impl Connection {
     /// Begins to connect and, as loopback often has it connected already, to send `request`.
     pub(crate) fn open(
         target: SocketAddr,
-        source: Option<IpAddr>,
+        (source, link): (Option<IpAddr>, Link),
         request: &[u8],
-        registry: &Registry,
-        token: Token,
+        (registry, token): (&Registry, Token),
         now: Ns,
     ) -> io::Result<Connection> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
+        if link == Link::Narrow {
+            socket.set_recv_buffer_size(NARROW_BUFFER_BYTES)?;
+            socket.set_tcp_mss(ETHERNET_MSS)?;
+        }
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::text::number;
-use super::{Report, RunReport};
+use super::{Bound, Comparison, Report, RunReport};
 
 /// Figures of one run and label, over its rounds.
 #[derive(Debug, Default)]
@@ -85,6 +85,40 @@ pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
     out
 }
 
+/// What follows from several runs together, with what it should be on the machine of the issue.
+fn compared(reports: &[Report], columns: &[&str]) -> String {
+    let mut rows: BTreeMap<(&str, usize, &str), (&Comparison, BTreeMap<&str, Vec<f64>>)> = BTreeMap::new();
+    for report in reports {
+        let scenario = report.scenario.as_deref().unwrap_or("custom");
+        for (place, comparison) in report.comparisons.iter().enumerate() {
+            let row = rows.entry((scenario, place, &comparison.what)).or_insert_with(|| (comparison, BTreeMap::new()));
+            row.1.entry(&report.label).or_default().push(comparison.value);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns: Vec<&&str> =
+        columns.iter().filter(|c| rows.values().any(|(_, cells)| cells.contains_key(**c))).collect();
+    let heads = columns.iter().map(|column| format!(" {column} |")).collect::<String>();
+    let mut out =
+        format!("\n| scenario | compared | wanted |{heads}\n|---|---|---|{}\n", "---:|".repeat(columns.len()));
+    for ((scenario, _, what), (comparison, cells)) in &rows {
+        let wanted = match comparison.bound {
+            Some(Bound::AtMost(most)) => format!("≤ {}", number(most)),
+            Some(Bound::AtLeast(least)) => format!("≥ {}", number(least)),
+            None => String::new(),
+        };
+        let _ = write!(out, "| {scenario} | {what} ({}) | {wanted} |", comparison.unit);
+        for column in &columns {
+            let value = cells.get(**column).and_then(|values| median(values.clone()));
+            let _ = write!(out, " {} |", value.map_or_else(|| "–".to_owned(), |value| number(rounded(value))));
+        }
+        out.push('\n');
+    }
+    out
+}
+
 fn heading(reports: &[Report]) -> String {
     let mut out = String::new();
     if let Some(report) = reports.first() {
@@ -152,7 +186,8 @@ fn enter_run(rows: &mut Rows, report: &Report, run: &RunReport) {
         cost(false),
         rate(true),
         cost(true),
-        given(run.memory.per_connection),
+        // Right after connecting, what a handshake needed may not have been given back.
+        given(run.memory.per_connection.filter(|_| run.memory.idle.is_some())),
     ];
     for (figure, value) in values.into_iter().enumerate() {
         enter(rows, (row.clone(), figure), label.clone(), value, &marks);
@@ -208,7 +243,7 @@ mod tests {
             publish: None,
             delivery: None,
             cpu: None,
-            memory: MemoryReport { per_connection: Some(per_connection), ..MemoryReport::default() },
+            memory: MemoryReport { idle: Some(1), per_connection: Some(per_connection), ..MemoryReport::default() },
             counters: BTreeMap::new(),
             invalid,
             disturbed: Vec::new(),
@@ -272,6 +307,21 @@ mod tests {
         let table = markdown(&[report("tickcast", vec![best], Some(search))], "tickcast");
         assert!(table.contains("| s1 | highest good deliveries (/s) | ≥2,000,000 |"), "{table}");
         assert!(!table.contains("memory per connection"), "{table}");
+    }
+
+    #[test]
+    fn what_was_compared_has_a_table_of_its_own() {
+        let compared = |label: &str, value| {
+            let bound = Some(Bound::AtMost(0.15));
+            let what = "singly against cycles".to_owned();
+            let comparison = Comparison { what, value, unit: "×".to_owned(), bound };
+            let runs = vec![run("cycles", Source::Redis, 1.0, vec![])];
+            Report { scenario: Some("cycles".to_owned()), comparisons: vec![comparison], ..report(label, runs, None) }
+        };
+        let reports = [compared("tickcast", 0.1), compared("tickcast", 0.2), compared("node", 0.9)];
+        let table = markdown(&reports, "tickcast");
+        assert!(table.contains("| scenario | compared | wanted | tickcast | node |"), "{table}");
+        assert!(table.contains("| cycles | singly against cycles (×) | ≤ 0.15 | 0.15 | 0.9 |"), "{table}");
     }
 
     #[test]

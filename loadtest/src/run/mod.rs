@@ -148,7 +148,8 @@ fn watch_time(
             return Ok(outcome);
         }
         let seen = stand.updates_seen();
-        stand.progress.show(now.saturating_sub(time.start) / 1_000_000, &format!("{seen} deliveries"));
+        let message = if seen > 0 { format!("{seen} deliveries") } else { String::new() };
+        stand.progress.show(now.saturating_sub(time.start) / 1_000_000, &message);
         each(stand, now);
         outcome = stand.wait_until((now + SHOW_EVERY).min(time.end))?.or(outcome);
     }
