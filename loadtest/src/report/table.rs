@@ -19,6 +19,9 @@ struct Cell {
 /// (run, figure) → label → its rounds.
 type Rows = BTreeMap<(String, usize), BTreeMap<String, Cell>>;
 
+/// A comparison, and its values by label.
+type Compared<'a> = (&'a Comparison, BTreeMap<&'a str, Vec<f64>>);
+
 /// The figures of a table, in order: name, unit.
 const FIGURES: [(&str, &str); 12] = [
     ("CPU per delivery", "µs"),
@@ -81,18 +84,20 @@ pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
         }
         let _ = writeln!(out, "{line}");
     }
+    out.push_str(&compared(reports, &columns));
     out.push_str("\n`*` the load test or other processes limited a round; `!` a promise was broken in a round; `≥` the load test was the limit.\n");
     out
 }
 
 /// What follows from several runs together, with what it should be on the machine of the issue.
 fn compared(reports: &[Report], columns: &[&str]) -> String {
-    let mut rows: BTreeMap<(&str, usize, &str), (&Comparison, BTreeMap<&str, Vec<f64>>)> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, usize, &str), Compared<'_>> = BTreeMap::new();
     for report in reports {
         let scenario = report.scenario.as_deref().unwrap_or("custom");
         for (place, comparison) in report.comparisons.iter().enumerate() {
             let row = rows.entry((scenario, place, &comparison.what)).or_insert_with(|| (comparison, BTreeMap::new()));
-            row.1.entry(&report.label).or_default().push(comparison.value);
+            let (_, cells) = row;
+            cells.entry(&report.label).or_default().push(comparison.value);
         }
     }
     if rows.is_empty() {
