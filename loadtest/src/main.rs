@@ -159,8 +159,10 @@ fn tell(report: &Report, output: &Output) -> anyhow::Result<()> {
 
 fn verdict(program: &Program, report: &Report) -> ExitCode {
     let measures = program.scenario.is_none_or(scenario::Scenario::measures);
-    let found_nothing = report.search.as_ref().is_some_and(|search| search.rate == 0.0);
-    if report.is_violated() || found_nothing {
+    if let Some(search) = &report.search {
+        return if search.rate > 0.0 { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) };
+    }
+    if report.is_violated() {
         ExitCode::from(VIOLATED)
     } else if report.is_invalid() && measures {
         ExitCode::from(INVALID)
