@@ -134,7 +134,7 @@ fn heading(reports: &[Report]) -> String {
         };
         let _ = writeln!(
             out,
-            "{}, {} cores, {} MiB, Linux {}; commit {}; {}{pins}; medians of {} rounds.\n",
+            "{}, {} cores, {} MiB, Linux {}; commit {}; {}{pins}; medians of {} round(s).\n",
             machine.cpu,
             machine.cores,
             machine.memory_mib,
@@ -285,7 +285,7 @@ mod tests {
         let table = markdown(&reports, "tickcast");
         assert!(table.contains("| run | figure | tickcast | node | tickcast / node |"), "{table}");
         assert!(table.contains("| s3 | memory per connection (bytes) | *720 | 8,000 | 0.09 |"), "{table}");
-        assert!(table.contains("medians of 3 rounds"), "{table}");
+        assert!(table.contains("medians of 3 round(s)"), "{table}");
     }
 
     #[test]
