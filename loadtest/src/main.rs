@@ -30,6 +30,7 @@ mod verify;
 mod wire;
 
 use std::fs;
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -149,12 +150,12 @@ fn tell(report: &Report, output: &Output) -> anyhow::Result<()> {
     if let Some(path) = &output.out {
         fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if output.json {
-        println!("{}", json()?);
-    } else {
-        print!("{}", report::text::render(report));
+    let text = if output.json { json()? + "\n" } else { report::text::render(report) };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing the report"),
     }
-    Ok(())
 }
 
 fn verdict(program: &Program, report: &Report) -> ExitCode {

@@ -133,12 +133,14 @@ impl Connection {
     }
 }
 
-/// How many clients share a source address: below the gateway's default of 256 connections per address.
-const CLIENTS_PER_SOURCE: u32 = 250;
+/// How many source addresses are used as long as they do.
+const SOURCES: u32 = 250;
+/// How many clients share one at most: the gateway's default `limits.connect_burst`, below its `connections_per_ip`.
+const CLIENTS_PER_SOURCE: u32 = 100;
 
 /// Over how many addresses `clients` are spread.
 pub(crate) fn sources_for(clients: u32) -> u32 {
-    clients.div_ceil(CLIENTS_PER_SOURCE).max(1)
+    clients.clamp(1, SOURCES).max(clients.div_ceil(CLIENTS_PER_SOURCE))
 }
 
 /// The address client `index` connects from: 127.0.0.1, 127.0.0.2, … in turn, so that neighbours differ. `None` when the
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn clients_take_turns_on_few_enough_addresses() {
         let target = "127.0.0.1:8081".parse().unwrap();
-        assert_eq!((sources_for(0), sources_for(250), sources_for(10_000)), (1, 1, 40));
+        assert_eq!((sources_for(0), sources_for(7), sources_for(10_000), sources_for(30_000)), (1, 7, 250, 300));
         let at = |index, sources| source(index, sources, target).unwrap().to_string();
         assert_eq!(
             (at(0, 40).as_str(), at(39, 40).as_str(), at(40, 40).as_str()),
