@@ -223,8 +223,12 @@ impl<'a> Stand<'a> {
         memory::pss(&self.server_family)
     }
 
-    /// Waits until the server has closed its side of everybody's connection; at once when its process is not known.
+    /// Waits until the server has closed its side of everybody's connection. Not for a server whose process is not known, nor for
+    /// the bare sender, which keeps its side open.
     pub(crate) fn wait_until_all_left(&mut self) -> anyhow::Result<()> {
+        if self.floor {
+            return Ok(());
+        }
         let deadline = self.clock.now() + LEFT_WITHIN;
         while !self.server_family.is_empty() && family::open_files(&self.server_family) > self.base_files + OTHER_FILES
         {
