@@ -429,12 +429,15 @@ async fn read_cached(fanout: &Fanout, symbols: &[Symbol]) -> Option<Vec<Arc<Publ
             return None;
         }
     };
-    let received_us = fanout.clock.micros();
+    let (now_us, now) = (fanout.clock.micros(), Timestamp::now());
     let publication = |(symbol, value): (&Symbol, bytes::Bytes)| {
         let text = std::str::from_utf8(&value).ok()?;
         let update = Update::read(text).ok().filter(|update| update.symbol == *symbol)?;
-        let json = update.json(Timestamp::now());
-        Some(Arc::new(Publication::new(*symbol, update.seq, &json, fanout.hash(*symbol), received_us)))
+        let json = update.json(now);
+        let age_us =
+            update.published_at().map_or(0, |at| u64::try_from(now.duration_since(at).as_micros()).unwrap_or(0));
+        let publication = Publication::new(*symbol, update.seq, &json, fanout.hash(*symbol), now_us);
+        Some(Arc::new(publication.since(now_us.saturating_sub(age_us))))
     };
     let found = symbols.iter().zip(values).filter_map(|(symbol, value)| Some((symbol, value?)));
     Some(found.filter_map(publication).collect())
