@@ -79,7 +79,15 @@ impl Publication {
     /// is when it arrived, on the process's monotonic clock.
     #[must_use]
     pub fn new(symbol: Symbol, seq: Option<u64>, json: &str, hash: u64, received_us: u64) -> Publication {
-        Publication { symbol, hash, seq, received_us, live: frame::text(json), others: OnceLock::new() }
+        Publication {
+            symbol,
+            hash,
+            seq,
+            received_us,
+            fresh_us: received_us,
+            live: frame::text(json),
+            others: OnceLock::new(),
+        }
     }
 
     /// Fresh only from `fresh_us`, having waited in a cache since.
