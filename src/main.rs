@@ -36,7 +36,10 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             let (_loaded, _levels) = start(&cli.common, Role::Publisher, args.flags())?;
             Err(not_built("publisher"))
         }
-        Command::Tail(_) => Err(not_built("tail")),
+        Command::Tail(args) => {
+            small_runtime()?.block_on(cli::tail::run(args))?;
+            Ok(Exit::Ok)
+        }
         Command::Control(_) => Err(not_built("control")),
         Command::Quota(_) => Err(not_built("quota")),
         Command::Config(args) => {
@@ -46,8 +49,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Command::Healthcheck(args) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
-            let verdict = runtime.block_on(cli::healthcheck::run(&cli.common, args))?;
+            let verdict = small_runtime()?.block_on(cli::healthcheck::run(&cli.common, args))?;
             print(&format!("{}\n", verdict.line))?;
             Ok(if verdict.is_healthy { Exit::Ok } else { Exit::Unhealthy })
         }
@@ -60,6 +62,11 @@ fn run_role(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<Exi
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
     runtime.block_on(roles::run(role, &loaded.config, levels))?;
     Ok(Exit::Ok)
+}
+
+/// For commands that talk to a role.
+fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")
 }
 
 /// What every role begins with: its configuration, its log.

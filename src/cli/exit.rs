@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use super::tail::TailError;
 use crate::broker::BrokerError;
 use crate::config::Mistakes;
 
@@ -40,6 +41,9 @@ impl Exit {
         while let Some(error) = cause {
             if error.is::<Mistakes>() {
                 return Exit::Usage;
+            }
+            if let Some(error) = error.downcast_ref::<TailError>() {
+                return error.exit();
             }
             if let Some(BrokerError::Unavailable(_)) = error.downcast_ref() {
                 return Exit::Unavailable;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 pub mod bench;
+pub mod binary;
 pub mod client;
 pub mod gateway;
 pub mod redis;
