@@ -7,6 +7,7 @@ pub mod binary;
 pub mod client;
 pub mod gateway;
 pub mod redis;
+pub mod relay;
 
 use std::time::Duration;
 
