@@ -160,9 +160,12 @@ async fn a_gateway_that_falls_silent_is_pinged_and_then_left() {
 
 #[tokio::test]
 async fn close_codes_say_whether_to_come_back() {
-    for (code, exit, told) in
-        [(4401, 64, "--token"), (1008, 70, "1008: because"), (1009, 70, "1009"), (1000, 0, "closed by the gateway (1000")]
-    {
+    for (code, exit, told) in [
+        (4401, 64, "--token"),
+        (1008, 70, "1008: because"),
+        (1009, 70, "1009"),
+        (1000, 0, "closed by the gateway (1000"),
+    ] {
         let puppet = Puppet::start().await;
         let tail = tickcast(&["tail", "A", "--url", &puppet.url]).starts();
         puppet.serve().await.0.close(code).await;
@@ -245,4 +248,43 @@ async fn a_reader_that_takes_nothing_does_not_keep_it_from_leaving() {
     })
     .await;
     assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn wss_trusts_the_systems_roots_alone() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let ring = rustls::crypto::ring::default_provider();
+    let tls = rustls::ServerConfig::builder_with_provider(ring.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let puppet = Puppet::start().await;
+    let url = puppet.url.replace("ws://127.0.0.1", "wss://localhost");
+
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    for (roots, trusted) in [(made.cert.pem(), true), (other, false)] {
+        let run = tickcast(&["tail", "A", "-n", "1", "--url", &url]).file("roots.pem", &roots);
+        let tail = run.env("SSL_CERT_FILE", "roots.pem").starts();
+        let stream = acceptor.accept(puppet.accept().await).await;
+        assert_eq!(stream.is_ok(), trusted);
+        if let Ok(stream) = stream {
+            let mut strings = accept_async(stream).await.unwrap();
+            strings.send(Message::text(r#"{"symbol":"A"}"#)).await.unwrap();
+            while let Some(Ok(_)) = strings.next().await {}
+        }
+        let (status, _, err) = tail.end().await;
+        assert_eq!(status.code(), Some(if trusted { 0 } else { 64 }), "{err:?}");
+        assert_eq!(err.iter().any(|line| line.contains("certificate is not trusted")), !trusted, "{err:?}");
+    }
+
+    // and a gateway without TLS is told apart
+    let tail = tickcast(&["tail", "A", "--url", &url]).file("roots.pem", &made.cert.pem());
+    let tail = tail.env("SSL_CERT_FILE", "roots.pem").starts();
+    puppet.accept().await.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    let (status, _, err) = tail.end().await;
+    assert!(status.code() == Some(64) && err[0].contains("does not speak TLS"), "{err:?}");
 }

@@ -109,6 +109,8 @@ async fn attempt(target: &Target, token: Option<&SecretString>) -> Result<Link, 
     let stream = TcpStream::connect((host, port)).await?;
     // a hint: a socket without it works
     let _ = stream.set_nodelay(true);
+    // a second time changes nothing
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
