@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::market::Symbol;
 use crate::protocol::message::Terms;
-use crate::protocol::publication::{Dialect, Freshness, Notice, Publication};
+use crate::protocol::publication::{Form, Freshness, Notice, Publication};
 
 use board::{Board, TopicId, Watcher};
 use chain::{Chain, Item, ItemId};
@@ -101,8 +101,8 @@ impl Hub {
     }
 
     /// Adds a client.
-    pub fn attach(&mut self, dialect: Dialect) -> LaneId {
-        self.lanes.add(dialect)
+    pub fn attach(&mut self, form: Form) -> LaneId {
+        self.lanes.add(form)
     }
 
     /// Removes a client. Costs what it had subscribed and what waits for it.

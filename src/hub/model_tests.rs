@@ -34,7 +34,7 @@ impl World {
     }
 
     fn connect(&mut self) -> LaneId {
-        let lane = self.hub.attach(Dialect::Nested);
+        let lane = self.hub.attach(Form::default());
         self.sockets.insert(lane, Socket { room: usize::MAX, ..Socket::default() });
         lane
     }

@@ -6,8 +6,12 @@ pub mod bench;
 pub mod binary;
 pub mod client;
 pub mod gateway;
+pub mod proxy;
 pub mod redis;
 pub mod relay;
+pub mod reports;
+pub mod switch;
+pub mod vendor;
 
 use std::time::Duration;
 

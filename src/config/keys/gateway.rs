@@ -66,6 +66,13 @@ pub(super) const GATEWAY: &[Key] = &[
          as all others together.",
     ),
     Key::new(
+        "gateway.compression",
+        Kind::Bool,
+        "true",
+        "Whether to agree to permessage-deflate. Messages of 512 bytes and more are compressed once for all who agreed; \
+         shorter ones gain nothing and are sent as they are.",
+    ),
+    Key::new(
         "gateway.name",
         Kind::Text(Form::Words(64)),
         "tickcast",
