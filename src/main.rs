@@ -40,7 +40,11 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             small_runtime()?.block_on(cli::tail::run(args))?;
             Ok(Exit::Ok)
         }
-        Command::Control(_) => Err(not_built("control")),
+        Command::Control(args) => {
+            let report = small_runtime()?.block_on(cli::control::run(&cli.common, args))?;
+            print(&report.told)?;
+            report.problem.map_or(Ok(Exit::Ok), |problem| Err(problem.into()))
+        }
         Command::Quota(_) => Err(not_built("quota")),
         Command::Config(args) => {
             let output = cli::config::run(&cli.common, args)?;

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use super::control::Problem;
+use super::reach::ReachError;
 use super::tail::TailError;
 use crate::broker::BrokerError;
 use crate::config::Mistakes;
@@ -42,8 +44,13 @@ impl Exit {
             if error.is::<Mistakes>() {
                 return Exit::Usage;
             }
-            if let Some(error) = error.downcast_ref::<TailError>() {
-                return error.exit();
+            let own = [
+                error.downcast_ref().map(TailError::exit),
+                error.downcast_ref().map(ReachError::exit),
+                error.downcast_ref().map(Problem::exit),
+            ];
+            if let Some(exit) = own.into_iter().flatten().next() {
+                return exit;
             }
             if let Some(BrokerError::Unavailable(_)) = error.downcast_ref() {
                 return Exit::Unavailable;

@@ -7,7 +7,9 @@ pub mod config;
 pub mod control;
 pub mod exit;
 pub mod healthcheck;
+mod ops_port;
 pub mod quota;
+pub mod reach;
 pub mod role;
 pub mod tail;
 
