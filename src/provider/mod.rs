@@ -51,6 +51,11 @@ pub trait Provider: Send + Sync {
     /// Whether it has `symbol`, as far as is known without asking.
     fn serves(&self, symbol: Symbol) -> bool;
 
+    /// A few symbols it has that people know, for pages and examples.
+    fn showcase(&self) -> Vec<Symbol> {
+        self.name().showcase().iter().filter_map(|text| Symbol::parse(text).ok()).collect()
+    }
+
     /// Gets these symbols, at most [`batch`](Self::batch) of them, each once. Ends: every wait in it is bounded.
     /// Dropping it is safe; what was spent is spent.
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched;

@@ -45,6 +45,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(1);
 /// With a speed: how late a row may be.
 const FINE_INTERVAL: Duration = Duration::from_millis(100);
+/// Symbols shown on a page that nobody told what to show.
+const SHOWCASE: usize = 12;
 
 /// The file cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +175,13 @@ impl Provider for Replay {
 
     fn serves(&self, symbol: Symbol) -> bool {
         self.symbols.contains(&symbol) && (self.serves.is_empty() || self.serves.matches(symbol))
+    }
+
+    fn showcase(&self) -> Vec<Symbol> {
+        let mut symbols: Vec<Symbol> = self.symbols.iter().copied().collect();
+        symbols.sort_unstable();
+        symbols.truncate(SHOWCASE);
+        symbols
     }
 
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched {
