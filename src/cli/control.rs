@@ -2,7 +2,6 @@
 
 mod words;
 
-
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -72,7 +71,7 @@ pub(super) enum Action {
     },
     /// Poll this often, until the next start
     SetInterval {
-        /// Between two polls, from 0.1 to 3600
+        /// Between two polls, from 0.05 to 86400
         #[arg(value_name = "SECONDS", value_parser = interval)]
         seconds: f64,
         /// This provider alone
@@ -81,7 +80,7 @@ pub(super) enum Action {
     },
     /// Send a gateway's clients to the others, and end it
     Drain {
-        /// Its name, as in its log, in `gateway.id` of /stats, and told by this command when there is none of that name
+        /// Its name: `gateway.id` in /stats, `gateway` in its log
         #[arg(value_name = "GATEWAY")]
         gateway: String,
     },
@@ -165,16 +164,11 @@ impl Problem {
 pub async fn run(common: &Common, args: &ControlArgs) -> Result<Report, ReachError> {
     let (way, config) = args.reach.way(common).await?;
     let asked = say(&way, &args.action.message()).await;
-    let gateways = match &way {
-        // who misspells a gateway's name is helped by the names there are
-        Way::Redis { broker, .. } if matches!(args.action, Action::Drain { .. }) => words::gateways(broker).await,
-        Way::Redis { .. } | Way::Ops { .. } => Vec::new(),
-    };
     let place = match &way {
         Way::Redis { place, .. } => words::Place::Redis {
             url: place.clone(),
-            channel: [config.broker.prefix.as_str(), &config.broker.channels.control].concat(),
-            gateways,
+            prefix: config.broker.prefix.clone(),
+            channel: config.broker.channels.control.clone(),
         },
         Way::Ops { url, .. } => words::Place::Ops { url: url.to_string() },
     };
@@ -296,7 +290,7 @@ mod tests {
             "pause --symbols A,,B C",
             "refresh TC*",
             "set-interval 0",
-            "set-interval 3601",
+            "set-interval 1e9",
             "set-interval NaN",
             "log-level loud",
             "drain",

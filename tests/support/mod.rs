@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod redis;
 pub mod relay;
 pub mod reports;
+pub mod role;
 pub mod switch;
 pub mod vendor;
 

@@ -5,36 +5,22 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{Action, Problem, Scope};
-use crate::broker::{Broker, keys};
+use crate::broker::keys;
 use crate::ops::control::{Outcome, PATIENCE};
-
-/// The most gateways that are named.
-const MAX_NAMED: usize = 20;
 
 /// Where it was said.
 pub(super) enum Place {
     Redis {
         /// Masked.
         url: String,
-        /// The control channel, with its prefix.
+        /// Before every key and channel.
+        prefix: String,
+        /// The control channel, without it.
         channel: String,
-        /// Those that have a lease, where they were asked for.
-        gateways: Vec<String>,
     },
     Ops {
         url: String,
     },
-}
-
-/// The gateways that have a lease.
-pub(super) async fn gateways(broker: &Broker) -> Vec<String> {
-    // a hint beside an error: where it cannot be had, none is given
-    let keys = broker.store.keys_with_prefix(keys::GATEWAY_PREFIX).await.unwrap_or_default();
-    let mut names: Vec<String> =
-        keys.iter().filter_map(|key| key.strip_prefix(keys::GATEWAY_PREFIX)).map(str::to_owned).collect();
-    names.sort();
-    names.truncate(MAX_NAMED);
-    names
 }
 
 /// What each process answered, a line or more each.
@@ -86,14 +72,15 @@ fn nobody(action: &Action, receivers: u64, place: &Place) -> String {
         several => format!("{several} processes listen"),
     };
     match place {
-        Place::Redis { url, channel, gateways } => {
-            let known = match gateways.as_slice() {
-                [] => String::new(),
-                names => format!(" Gateways there are: {}.", names.join(", ")),
+        Place::Redis { url, prefix, channel } => {
+            let names = if matches!(action, Action::Drain { .. }) {
+                format!(" `redis-cli ZRANGE {prefix}{} 0 -1` has the names.", keys::GATEWAYS)
+            } else {
+                String::new()
             };
             format!(
-                "no {missing} answered within {seconds} s; {listening} on {channel} at {url}. Check: {check} On this Redis, \
-                 with this prefix and channel?{known}"
+                "no {missing} answered within {seconds} s; {listening} on {prefix}{channel} at {url}. Check: {check} On \
+                 this Redis, with this prefix and channel?{names}"
             )
         }
         Place::Ops { url } => format!(
@@ -231,9 +218,8 @@ mod tests {
         json!({"id": 1, "action": "x", "ok": true, "publisher": publisher, "state": state})
     }
 
-    fn redis(gateways: &[&str]) -> Place {
-        let gateways = gateways.iter().map(|&name| name.to_owned()).collect();
-        Place::Redis { url: "redis://h".into(), channel: "market-data:control".into(), gateways }
+    fn redis() -> Place {
+        Place::Redis { url: "redis://h".into(), prefix: "{t}:".into(), channel: "market-data:control".into() }
     }
 
     #[test]
@@ -280,11 +266,17 @@ publisher p: leads, running
         let told = |action: &Action, receivers, place: &Place| {
             problem(action, &outcome(receivers), place).expect("nobody answered").to_string()
         };
-        let text = told(&Action::Status, 0, &redis(&[]));
-        assert!(text.starts_with("no publisher answered within 2 s; nobody listens on market-data:control"), "{text}");
+        let text = told(&Action::Status, 0, &redis());
+        assert!(
+            text.starts_with("no publisher answered within 2 s; nobody listens on {t}:market-data:control"),
+            "{text}"
+        );
         assert!(text.contains("redis://h") && text.contains("does one run?"), "{text}");
-        let text = told(&Action::Drain { gateway: "x".into() }, 3, &redis(&["a", "b"]));
-        assert!(text.contains("3 processes listen") && text.contains("Gateways there are: a, b."), "{text}");
+        let text = told(&Action::Drain { gateway: "x".into() }, 3, &redis());
+        assert!(
+            text.contains("3 processes listen") && text.contains("ZRANGE {t}:subscriptions:gateways 0 -1"),
+            "{text}"
+        );
         let text = told(&Action::Status, 1, &Place::Ops { url: "http://h/".into() });
         assert!(text.contains("1 process listens behind http://h/"), "{text}");
     }
@@ -293,7 +285,7 @@ publisher p: leads, running
     fn of_several_refusals_the_one_that_stays_decides() {
         let refuse = |code: &str| json!({"ok": false, "publisher": code, "error": {"code": code, "message": "m"}});
         let outcome = Outcome { receivers: 2, replies: vec![refuse("paused"), refuse("unknown_provider")] };
-        let found = problem(&Action::Status, &outcome, &redis(&[])).expect("two refused");
+        let found = problem(&Action::Status, &outcome, &redis()).expect("two refused");
         assert_eq!(found.to_string(), "refused: publisher unknown_provider: m (unknown_provider)");
         let told = answers(&Action::Status, &outcome.replies);
         assert_eq!(told.lines().count(), 2);
