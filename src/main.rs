@@ -51,6 +51,14 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             print(&format!("{}\n", verdict.line))?;
             Ok(if verdict.is_healthy { Exit::Ok } else { Exit::Unhealthy })
         }
+        Command::Completions(args) => {
+            print(&cli::shell::completions(args))?;
+            Ok(Exit::Ok)
+        }
+        Command::Man(args) => {
+            print(&cli::shell::man(args)?)?;
+            Ok(Exit::Ok)
+        }
     }
 }
 

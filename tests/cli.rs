@@ -208,3 +208,40 @@ fn the_committed_profile_is_shown_for_the_gateway() {
     assert!(ended.out.contains("format = \"json\""), "{}", ended.out);
     assert_eq!(ended.err, "");
 }
+
+#[test]
+fn completions_know_every_command_and_what_may_follow() {
+    for (shell, knows) in [("bash", "_tickcast()"), ("zsh", "#compdef tickcast"), ("fish", "complete -c tickcast")] {
+        let script = tickcast(&["completions", shell]).ends().with_code(0).out;
+        for word in [knows, "healthcheck", "set-interval", "alphavantage"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    tickcast(&["completions", "csh"]).ends().with_code(64);
+
+    let script = tickcast(&["completions", "bash"]).ends().out;
+    for (words, expected) in [("tickcast control pa", "pause"), ("tickcast quota reset bin", "binance")] {
+        let last = words.rsplit(' ').next().expect("a word");
+        let complete = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _tickcast tickcast {last} x; echo ${{COMPREPLY[@]}}"
+        );
+        let answer = std::process::Command::new("bash").args(["--norc", "-c", &complete]).output().expect("bash runs");
+        let (out, err) = (String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+        assert_eq!(out.trim(), expected, "{words}: {err}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_its_examples() {
+    let run = tickcast(&["man", "--out", "share/man1"]);
+    let pages = run.path().join("share/man1");
+    let (ended, _dir) = run.ends_and_stays();
+    let paths = ended.with_code(0).out;
+    for command in ["", "-serve", "-tail", "-control", "-control-pause", "-quota-reset", "-completions"] {
+        let name = format!("tickcast{command}.1");
+        assert!(paths.lines().any(|path| path.ends_with(&name)), "{name} is not in {paths}");
+    }
+    let page = std::fs::read_to_string(pages.join("tickcast-tail.1")).expect("a page");
+    assert!(page.contains("Examples:") && page.contains("max\\-rate"), "{page}");
+    tickcast(&["man", "--out", "/dev/null/x"]).ends().with_code(70);
+}

@@ -56,14 +56,20 @@ impl Run {
     }
 
     /// Runs it to its end.
-    pub fn ends(mut self) -> Ended {
+    pub fn ends(self) -> Ended {
+        self.ends_and_stays().0
+    }
+
+    /// Runs it to its end, and keeps what it left in its directory.
+    pub fn ends_and_stays(mut self) -> (Ended, TempDir) {
         let output = self.command.output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Ended {
+        let ended = Ended {
             code: output.status.code().expect("it ends by itself"),
             out: text(output.stdout),
             err: text(output.stderr),
-        }
+        };
+        (ended, self.dir)
     }
 
     /// Runs it to its end while the test's own servers go on.
