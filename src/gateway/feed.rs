@@ -34,6 +34,8 @@ use crate::protocol::reply::{Reply, Stamp, Status};
 const SWEEP: Duration = Duration::from_secs(30);
 /// Keys per read of the store: 500 × about 300 bytes is an answer of 150 KB.
 const KEYS_PER_READ: usize = 500;
+/// How long a starting gateway waits for the broker before it tells clients that it is away.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to read the store.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -181,15 +183,19 @@ pub(super) async fn run(
         batches: fanout.shards.iter().map(|_| Vec::new()).collect(),
         metrics: FeedMetrics::register(),
         log: BoundedLog::default(),
+        link: Linked::NotYet,
         fanout,
     };
     let mut events = Vec::new();
     let mut sweep = tokio::time::interval(SWEEP);
+    let patience = tokio::time::sleep(PATIENCE);
+    tokio::pin!(patience);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             _ = sweep.tick() => reader.fanout.sweep(),
+            () = &mut patience, if reader.link == Linked::NotYet => reader.interrupted(),
             () = feed.next(&mut events) => reader.take(&mut events, &controls),
         }
     }
@@ -202,6 +208,17 @@ struct Reader {
     batches: Vec<Vec<Arc<Publication>>>,
     metrics: FeedMetrics,
     log: BoundedLog,
+    link: Linked,
+}
+
+/// What clients believe of the broker's link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linked {
+    /// The gateway has just started; nobody was told anything.
+    NotYet,
+    Up,
+    /// They were told that it is away.
+    Away,
 }
 
 impl Reader {
@@ -298,20 +315,22 @@ impl Reader {
         }
     }
 
-    fn interrupted(&self) {
-        if self.fanout.link.connected.swap(false, Ordering::AcqRel) {
+    fn interrupted(&mut self) {
+        self.fanout.link.connected.store(false, Ordering::Release);
+        if std::mem::replace(&mut self.link, Linked::Away) != Linked::Away {
             warn!("the broker is away; clients keep their last quotes");
+            self.fanout.tell(Status::Degraded, Some("the broker is away; quotes may be old"));
         }
-        self.fanout.tell(Status::Degraded, Some("the broker is away; quotes may be old"));
     }
 
-    fn resumed(&self) {
-        if !self.fanout.link.connected.swap(true, Ordering::AcqRel) {
-            info!("updates arrive from the broker");
-        }
+    fn resumed(&mut self) {
+        self.fanout.link.connected.store(true, Ordering::Release);
         self.fanout.resumed.notify_one();
         self.fanout.snapshots.ask_recovery();
-        self.fanout.tell(Status::Ok, None);
+        info!("updates arrive from the broker");
+        if std::mem::replace(&mut self.link, Linked::Up) == Linked::Away {
+            self.fanout.tell(Status::Ok, None);
+        }
     }
 }
 
