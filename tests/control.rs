@@ -7,8 +7,8 @@ mod support;
 use serde_json::Value;
 use support::binary::{Ended, tickcast};
 use support::client::eventually;
+use support::process::Role;
 use support::redis::RedisServer;
-use support::role::Role;
 
 /// Those that have a lease, as the command tells to ask.
 const GATEWAYS: [&str; 4] = ["ZRANGE", "subscriptions:gateways", "0", "-1"];
@@ -16,6 +16,11 @@ const GATEWAYS: [&str; 4] = ["ZRANGE", "subscriptions:gateways", "0", "-1"];
 /// `tickcast control …` that goes there.
 async fn control(way: &[&str], args: &[&str]) -> Ended {
     tickcast(&[&["control"], args, way].concat()).ends_beside().await
+}
+
+/// A `serve` without Redis.
+async fn serve(more: &[&str]) -> Role {
+    Role::start(&[&["serve", "--bind", "127.0.0.1", "--port", "0"], more].concat()).await
 }
 
 /// Waits until some process answers.
@@ -32,8 +37,8 @@ async fn pause_and_resume_are_answered_by_every_publisher_through_redis() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     let way = ["--redis-url", &url];
-    let args = ["--redis-url", &url, "--provider", "simulated"];
-    let _publishers = (Role::start("publisher", &args).await, Role::start("publisher", &args).await);
+    let args = ["publisher", "--redis-url", &url, "--provider", "simulated"];
+    let _publishers = (Role::start(&args).await, Role::start(&args).await);
     eventually("both answer", async || control(&way, &["status"]).await.out.lines().count() >= 4).await;
 
     let ended = control(&way, &["pause", "--reason", "lunch"]).await.with_code(0);
@@ -66,15 +71,14 @@ async fn a_gateway_is_drained_by_name_and_levels_are_set_everywhere() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     let way = ["--redis-url", &url];
-    let mut gateway = Role::start("gateway", &["--redis-url", &url]).await;
-    let publisher = Role::start("publisher", &["--redis-url", &url, "--provider", "simulated"]).await;
+    let gateway = Role::gateway(&url, &["--set", "drain.window_s=1"]).await;
+    let _publisher = Role::start(&["publisher", "--redis-url", &url, "--provider", "simulated"]).await;
     until_answered(&way).await;
 
     let ended = control(&way, &["log-level", "debug"]).await.with_code(0);
     let lines: Vec<_> = ended.out.lines().collect();
     assert!(lines.iter().all(|line| line.contains(": logs debug")), "{lines:?}");
     assert!(["gateway (pid", "publisher (pid"].iter().all(|who| ended.out.contains(who)), "{lines:?}");
-    gateway.logs("log level changed").await;
 
     let refused = control(&way, &["drain", "nobody"]).await.with_code(69).err;
     assert!(refused.contains("no gateway of that name answered") && refused.contains("ZRANGE"), "{refused}");
@@ -82,21 +86,22 @@ async fn a_gateway_is_drained_by_name_and_levels_are_set_everywhere() {
     let name = redis.connect().command(&GATEWAYS).texts().remove(0);
     let ended = control(&way, &["drain", &name]).await.with_code(0);
     assert_eq!(ended.out, format!("gateway {name}: sends its clients away, and ends\n"));
-    assert_eq!(gateway.ends().await, Some(0));
-    drop(publisher);
+    let (status, log) = gateway.ended().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(log.iter().any(|line| line.contains("log level changed")), "{log:#?}");
 }
 
 #[tokio::test]
 async fn a_serve_without_redis_is_reached_through_its_ops_port() {
-    let serve = Role::start("serve", &[]).await;
-    let way = ["--ops", &serve.ops];
+    let serve = serve(&[]).await;
+    let url = format!("http://{}", serve.ops);
+    let way = ["--ops", &url];
     until_answered(&way).await;
     let ended = control(&way, &["pause", "--symbols", "aapl,msft"]).await.with_code(0);
     assert!(ended.out.ends_with(": AAPL, MSFT is paused\n"), "{}", ended.out);
     assert!(control(&way, &["status"]).await.with_code(0).out.contains("  paused: AAPL since "));
     // and so is the one of the configuration
-    let port = serve.ops.rsplit(':').next().unwrap();
-    let run = tickcast(&["control", "resume", "--symbols", "AAPL"]).env("HEALTH_PORT", port);
+    let run = tickcast(&["control", "resume", "--symbols", "AAPL"]).env("HEALTH_PORT", &serve.ops.port().to_string());
     let ended = run.ends_beside().await.with_code(0);
     assert!(ended.out.contains("AAPL goes on\n  paused: MSFT since "), "{}", ended.out);
     let refused = control(&way, &["refresh", "MSFT"]).await.with_code(69);
@@ -105,8 +110,8 @@ async fn a_serve_without_redis_is_reached_through_its_ops_port() {
 
 #[tokio::test]
 async fn an_ops_port_that_is_bound_wider_wants_the_admin_token() {
-    let serve = Role::start("serve", &["--set", "ops.bind=0.0.0.0"]).await;
-    let url = serve.ops.replace("0.0.0.0", "127.0.0.1");
+    let serve = serve(&["--set", "ops.bind=0.0.0.0", "--set", "ops.admin_token=s3cret"]).await;
+    let url = format!("http://127.0.0.1:{}", serve.ops.port());
     let refused = control(&["--ops", &url], &["pause"]).await.with_code(64);
     assert!(refused.err.contains("ADMIN_TOKEN"), "{}", refused.err);
     let run = tickcast(&["control", "pause", "--ops", &url]).file(".env", "ADMIN_TOKEN=s3cret\n");
@@ -122,7 +127,7 @@ async fn nobody_answering_is_said() {
     for told in ["no publisher answered within 2 s", "nobody listens on market-data:control", &url, "does one run?"] {
         assert!(ended.err.contains(told), "{told:?} is not in {}", ended.err);
     }
-    let _gateway = Role::start("gateway", &["--redis-url", &url]).await;
+    let _gateway = Role::gateway(&url, &[]).await;
     eventually("the gateway listens", async || {
         let ended = control(&["--redis-url", &url], &["status", "--json"]).await.with_code(69);
         let json: Value = serde_json::from_str(&ended.out).unwrap();

@@ -11,7 +11,6 @@ pub mod proxy;
 pub mod redis;
 pub mod relay;
 pub mod reports;
-pub mod role;
 pub mod switch;
 pub mod vendor;
 
