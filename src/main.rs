@@ -3,8 +3,9 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Parser as _;
+use tickcast::cli::report::Report;
 use tickcast::cli::{self, Cli, Command, Common, Exit};
 use tickcast::config::{self, Flag, Loaded, Purpose, Role};
 use tickcast::logging;
@@ -34,12 +35,8 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             small_runtime()?.block_on(cli::tail::run(args))?;
             Ok(Exit::Ok)
         }
-        Command::Control(args) => {
-            let report = small_runtime()?.block_on(cli::control::run(&cli.common, args))?;
-            print(&report.told)?;
-            report.problem.map_or(Ok(Exit::Ok), |problem| Err(problem.into()))
-        }
-        Command::Quota(_) => Err(not_built("quota")),
+        Command::Control(args) => hand_out(small_runtime()?.block_on(cli::control::run(&cli.common, args))?),
+        Command::Quota(args) => hand_out(small_runtime()?.block_on(cli::quota::run(&cli.common, args))?),
         Command::Config(args) => {
             let output = cli::config::run(&cli.common, args)?;
             tell(&output.warnings);
@@ -85,8 +82,13 @@ fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loade
     Ok((loaded, levels))
 }
 
-fn not_built(command: &str) -> anyhow::Error {
-    anyhow!("`{command}` is not built into this binary yet")
+/// Each part of a report where it belongs.
+fn hand_out(report: Report) -> anyhow::Result<Exit> {
+    print(&report.told)?;
+    for note in report.notes {
+        tell(&format!("tickcast: {note}\n"));
+    }
+    report.problem.map_or(Ok(Exit::Ok), |problem| Err(problem.into()))
 }
 
 /// Writes to standard output. A reader who has seen enough (`| head`) is no failure.

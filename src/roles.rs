@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -179,6 +180,7 @@ fn welcome(config: &Config, public: SocketAddr, ops: SocketAddr) {
 /// The publisher, as the ops port sees it.
 struct Reported(publisher::Handle);
 
+#[async_trait]
 impl ops::Publishing for Reported {
     fn health(&self) -> Value {
         serde_json::to_value(self.0.health()).unwrap_or_default()
@@ -190,6 +192,14 @@ impl ops::Publishing for Reported {
 
     fn set_gauges(&self) {
         self.0.set_gauges();
+    }
+
+    async fn budgets(&self) -> Value {
+        serde_json::to_value(self.0.budgets().await).unwrap_or_default()
+    }
+
+    async fn reset_budget(&self, name: provider::Name) -> Result<(), ops::ResetError> {
+        self.0.reset_budget(name).await.ok_or(ops::ResetError::NoBudget(name))?.map_err(Into::into)
     }
 }
 

@@ -8,8 +8,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::Common;
-use super::exit::Exit;
 use super::reach::{ReachArgs, ReachError, Refusal, Way, ask_ops};
+use super::report::{Problem, Report};
 use crate::config::log::Level;
 use crate::market::Symbol;
 use crate::ops::control::{AskError, Outcome, ask};
@@ -115,48 +115,6 @@ fn log_level(text: &str) -> Result<String, String> {
     text.parse().map(|level: Level| level.to_string())
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub struct Report {
-    /// For standard output.
-    pub told: String,
-    /// Why it was not done, or not by all.
-    pub problem: Option<Problem>,
-}
-
-/// Why it was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// No process answered.
-    #[error("{0}")]
-    NobodyAnswered(String),
-    /// Somebody refused; standard output says who and why.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// Somebody cannot do it now.
-    #[error("not done: {0}")]
-    NotNow(String),
-}
-
-impl Problem {
-    /// Its exit code.
-    #[must_use]
-    pub const fn exit(&self) -> Exit {
-        match self {
-            Problem::Refused(_) => Exit::Usage,
-            Problem::NobodyAnswered(_) | Problem::NotNow(_) => Exit::Unavailable,
-        }
-    }
-
-    /// By the code of a refusal: what is wrong with the message stays wrong, other things pass.
-    fn of(code: &str, message: String) -> Problem {
-        match code {
-            "paused" | "unavailable" | "failed" => Problem::NotNow(message),
-            _ => Problem::Refused(message),
-        }
-    }
-}
-
 /// Says it and reports the answers.
 ///
 /// # Errors
@@ -175,14 +133,11 @@ pub async fn run(common: &Common, args: &ControlArgs) -> Result<Report, ReachErr
     way.close().await;
     let outcome = match asked? {
         Ok(outcome) => outcome,
-        Err(refusal) => {
-            let problem = Problem::of(&refusal.code, format!("{} ({})", refusal.message, refusal.code));
-            return Ok(Report { told: String::new(), problem: Some(problem) });
-        }
+        Err(refusal) => return Ok(Report::problem(Problem::from(refusal))),
     };
     let told =
         if args.json { format!("{:#}\n", outcome.to_json()) } else { words::answers(&args.action, &outcome.replies) };
-    Ok(Report { told, problem: words::problem(&args.action, &outcome, &place) })
+    Ok(Report { problem: words::problem(&args.action, &outcome, &place), ..Report::told(told) })
 }
 
 async fn say(way: &Way, message: &Value) -> Result<Result<Outcome, Refusal>, ReachError> {
@@ -196,7 +151,7 @@ async fn say(way: &Way, message: &Value) -> Result<Result<Outcome, Refusal>, Rea
             Err(AskError::Away) => {
                 Err(ReachError::Away { place: place.clone(), why: "its subscriptions do not work".into() })
             }
-            Err(AskError::Broker(error)) => Err(ReachError::Failed { place: place.clone(), why: error.to_string() }),
+            Err(AskError::Broker(error)) => Err(ReachError::failed(place, &error)),
         },
         Way::Ops { url, admin_token } => {
             let answered = ask_ops(url, Method::POST, "/control", Bytes::from(text), admin_token.as_ref()).await?;
@@ -251,7 +206,6 @@ mod tests {
     use clap::Parser as _;
 
     use super::super::{Cli, Command};
-    use super::*;
     use crate::protocol::control;
 
     fn message(args: &str) -> Option<String> {
@@ -299,12 +253,5 @@ mod tests {
         ] {
             assert_eq!(message(args), None, "{args}");
         }
-    }
-
-    #[test]
-    fn a_refusal_passes_or_stays() {
-        assert_eq!(Problem::of("unknown_provider", String::new()).exit(), Exit::Usage);
-        assert_eq!(Problem::of("paused", String::new()).exit(), Exit::Unavailable);
-        assert_eq!(Problem::NobodyAnswered(String::new()).exit(), Exit::Unavailable);
     }
 }

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use super::control::Problem;
 use super::reach::ReachError;
+use super::report::Problem;
 use super::tail::TailError;
 use crate::broker::BrokerError;
 use crate::config::Mistakes;

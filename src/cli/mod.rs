@@ -10,6 +10,7 @@ pub mod healthcheck;
 mod ops_port;
 pub mod quota;
 pub mod reach;
+pub mod report;
 pub mod role;
 pub mod shell;
 pub mod tail;

@@ -15,7 +15,7 @@ use url::Url;
 use super::Common;
 use super::exit::Exit;
 use super::ops_port::{self, NoAnswer, Question};
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, BrokerError};
 use crate::config::{self, Config, Flag, Mistakes, Purpose, Role, masked_url};
 use crate::ops::control::PATIENCE;
 
@@ -107,6 +107,11 @@ pub enum ReachError {
 }
 
 impl ReachError {
+    /// Redis would not.
+    pub(super) fn failed(place: &str, error: &BrokerError) -> ReachError {
+        ReachError::Failed { place: place.to_owned(), why: error.to_string() }
+    }
+
     /// Its exit code.
     #[must_use]
     pub const fn exit(&self) -> Exit {

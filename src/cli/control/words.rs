@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Action, Problem, Scope};
+use super::{Action, Scope};
 use crate::broker::keys;
+use crate::cli::report::Problem;
 use crate::ops::control::{Outcome, PATIENCE};
 
 /// Where it was said.
