@@ -109,13 +109,14 @@ impl<V: Vendor> HttpProvider<V> {
         })
     }
 
-    /// Makes one call, until it is answered or given up.
-    async fn call(&self, call: &Call<V::Step>, patience: Duration) -> Result<Progress<V::Step>, Stop> {
+    /// Makes one call, until it is answered or given up; each request is added to `made`.
+    async fn call(&self, call: &Call<V::Step>, patience: Duration, made: &mut u64) -> Result<Progress<V::Step>, Stop> {
         let mut patience = patience;
         let mut failed = NonZeroU32::MIN;
         loop {
             let permit = self.admit(call.cost, patience).await?;
             patience = PATIENCE;
+            *made += 1;
             let outcome = self.attempt(call).await;
             self.settle(permit, &outcome);
             let failure = match outcome {
@@ -325,7 +326,7 @@ impl<V: Vendor> Provider for HttpProvider<V> {
                 let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch");
                 Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
             } else {
-                self.call(&call, patience).await
+                self.call(&call, patience, &mut fetched.calls).await
             };
             made += 1;
             patience = PATIENCE;

@@ -89,6 +89,8 @@ pub struct Fetched {
     pub missing: Vec<(Symbol, Missing)>,
     /// What was not done.
     pub left: Option<Left>,
+    /// Requests made for it, retries and halvings included.
+    pub calls: u64,
 }
 
 /// What a fetch left undone.
