@@ -92,7 +92,7 @@ impl<V: Vendor> HttpProvider<V> {
             client,
             redactor: Redactor::new(&config.api_key),
             meters: Meters::new(profile.name, &budget.windows),
-            limiter: Limiter::new(Arc::clone(&broker.quota), broker.status.clone(), budget),
+            limiter: Limiter::new(Arc::clone(&broker.quota), budget),
             started: Instant::now(),
             state: Mutex::new(State {
                 breaker: Breaker::new(breaker::Config::default()),
