@@ -67,10 +67,16 @@ where
     (tracing_subscriber::registry().with(filter).with(text).with(json), Levels(handle))
 }
 
+/// Registers what the log counts. Apart from [`start`], since a role's metrics come after its log; at nought, so that the
+/// first panic is seen as a rise.
+pub fn register_metrics() {
+    describe_counter!("tickcast_panics_total", "Defects that showed as panics; each is contained and logged.");
+    counter!("tickcast_panics_total").increment(0);
+}
+
 /// Logs panics instead of printing them. One that would not be logged is printed: a panic is never silent.
 pub fn log_panics() {
     let print = panic::take_hook();
-    describe_counter!("tickcast_panics_total", "Defects that showed as panics; each is contained and logged");
     panic::set_hook(Box::new(move |info| {
         counter!("tickcast_panics_total").increment(1);
         if tracing::enabled!(tracing::Level::ERROR) {

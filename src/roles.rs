@@ -24,7 +24,7 @@ use crate::broker::{self, Broker};
 use crate::config::{Config, Role};
 use crate::crash;
 use crate::gateway::{self, Gateway};
-use crate::logging::Levels;
+use crate::logging::{self, Levels};
 use crate::market::Symbol;
 use crate::ops::metrics::Exposition;
 use crate::ops::{self, Ops};
@@ -107,6 +107,7 @@ pub async fn run(role: Role, config: &Config, levels: Levels) -> Result<(), Role
 async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, RoleError> {
     let started = Instant::now();
     let metrics = Exposition::install()?;
+    logging::register_metrics();
     let broker = broker::start(&config.broker)?;
     let (tasks, draining, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let process = format!("{role} (pid {})", std::process::id());
