@@ -3,6 +3,7 @@
 //! Every answer carries the security headers of `secured`; the page loads nothing from elsewhere.
 
 mod page;
+mod traced;
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,6 +41,7 @@ pub fn router(front: Front) -> Router {
         .route("/health", get(health))
         .fallback(not_found)
         .layer(from_fn(secured))
+        .layer(from_fn(traced::traced))
         .with_state(front)
 }
 

@@ -24,7 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::field::Empty;
+use tracing::{debug, info_span, warn};
 
 use super::admission::{Admission, Permit, Refused};
 use super::bounded_log::BoundedLog;
@@ -194,6 +195,19 @@ impl Door {
         self.upgrade.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn handshake(&self, head: &http::request::Parts) -> Response<Body> {
+        let trace = info_span!(
+            target: "traces", parent: None, "handshake",
+            otel.kind = "server", http.response.status_code = Empty, refused = Empty,
+        );
+        let response = trace.in_scope(|| self.upgrade(head)).unwrap_or_else(|refusal| {
+            trace.record("refused", refusal.reason);
+            refuse(&refusal)
+        });
+        trace.record("http.response.status_code", response.status().as_u16());
+        response
+    }
+
     fn upgrade(&self, head: &http::request::Parts) -> Result<Response<Body>, Refusal> {
         let mut upgrade = handshake::read(head, self.front.compression)?;
         handshake::check_origin(head, &self.front.allowed_origins)?;
@@ -214,7 +228,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         if handshake::is_for_socket(&head) {
-            let response = self.upgrade(&head).unwrap_or_else(|refusal| refuse(&refusal));
+            let response = self.handshake(&head);
             return Box::pin(std::future::ready(Ok(response)));
         }
         let mut request = Request::from_parts(head, Body::new(body));
