@@ -1,0 +1,103 @@
+// Hooks for React 18 and later, on useSyncExternalStore.
+//
+// They hold no quotes: the client does, and hands out a new object for each change, which is what React compares. A
+// symbol is subscribed while a mounted component uses it.
+
+import { createContext, createElement, useCallback, useContext, useMemo, useSyncExternalStore } from "react";
+import type { FunctionComponent, ReactNode } from "react";
+import type { Client, Standing } from "./client.js";
+import type { Connection } from "./connector.js";
+import type { Quote } from "./quote.js";
+
+const Context = createContext<Client | undefined>(undefined);
+
+/** Gives the components below it a client. */
+export const TickcastProvider: FunctionComponent<{ client: Client; children?: ReactNode }> = ({ client, children }) =>
+  createElement(Context.Provider, { value: client }, children);
+
+/** The client: the one given, or the provider's. */
+export function useClient(given?: Client): Client {
+  const client = given ?? useContext(Context);
+  if (!client) throw new Error("no client: wrap the component in <TickcastProvider client={…}> or pass one");
+  return client;
+}
+
+/** The newest quote of a symbol; undefined until there is one. Renders on each change; `ageMs` goes on between. */
+export function useQuote(symbol: string, client?: Client): Quote | undefined {
+  const source = useClient(client);
+  const name = symbol.trim().toUpperCase();
+  const subscribe = useCallback((changed: () => void) => source.subscribe(name, changed), [source, name]);
+  return useSyncExternalStore(
+    subscribe,
+    () => source.quotes.get(name),
+    () => undefined,
+  );
+}
+
+/** The newest quotes of some symbols; renders at most once a frame, however many change. */
+export function useQuotes(symbols: readonly string[], client?: Client): ReadonlyMap<string, Quote> {
+  const source = useClient(client);
+  const key = symbols.join();
+  const store = useMemo(() => quotesStore(source, key ? key.split(",") : []), [source, key]);
+  return useSyncExternalStore(store.subscribe, store.get, () => NONE);
+}
+
+/** The state of the connection, and what the server says about itself. */
+export function useConnection(client?: Client): Connection & { readonly standing: Standing } {
+  const source = useClient(client);
+  const store = useMemo(() => connectionStore(source), [source]);
+  return useSyncExternalStore(store.subscribe, store.get, store.get);
+}
+
+const NONE: ReadonlyMap<string, Quote> = new Map();
+
+function quotesStore(client: Client, symbols: readonly string[]) {
+  const names = symbols.map((symbol) => symbol.trim().toUpperCase());
+  const read = () => new Map(names.flatMap((name) => [client.quotes.get(name) ?? []].flat().map((q) => [name, q] as const)));
+  let quotes: ReadonlyMap<string, Quote> = read();
+  return {
+    get: () => quotes,
+    subscribe(changed: () => void) {
+      let pending: (() => void) | undefined;
+      const show = () => {
+        pending = undefined;
+        quotes = read();
+        changed();
+      };
+      const stop = client.subscribe(symbols, () => (pending ??= nextFrame(show)));
+      return () => {
+        pending?.();
+        stop();
+      };
+    },
+  };
+}
+
+/** Runs soon, once; returns how not to. A hidden page has no frames, and needs none. */
+function nextFrame(run: () => void): () => void {
+  if (typeof requestAnimationFrame !== "function") {
+    const timer = setTimeout(run, 16);
+    return () => clearTimeout(timer);
+  }
+  const frame = requestAnimationFrame(run);
+  return () => cancelAnimationFrame(frame);
+}
+
+function connectionStore(client: Client) {
+  const read = () => ({ ...client.connection, standing: client.standing });
+  let connection = read();
+  return {
+    get: () => connection,
+    subscribe(changed: () => void) {
+      const show = () => {
+        connection = read();
+        changed();
+      };
+      const stops = [client.on("state", show), client.on("status", show)];
+      // It may have changed between the first render and now.
+      const now = client.connection;
+      if (now.state !== connection.state || now.attempts !== connection.attempts) show();
+      return () => stops.forEach((stop) => stop());
+    },
+  };
+}
