@@ -206,8 +206,8 @@ export class Client {
       case "connected":
         this.#standing = {};
         this.#clock.sync(timeOf(timestamp));
-        if (typeof message["api"] === "string") this.#api = new URL(message["api"], httpOf(this.#settings.url));
         this.#messageBytes = Number(asFields(message["limits"])?.["message_bytes"]) || this.#messageBytes;
+        if (typeof message["api"] === "string") this.#setApi(message["api"]);
         return;
       case "pong":
         return this.#clock.sync(timeOf(timestamp));
@@ -240,6 +240,13 @@ export class Client {
       default:
         this.#emit("notice", message);
     }
+  }
+
+  #setApi(address: string): void {
+    const { url } = this.#settings;
+    const api = new URL(address, httpOf(url));
+    // A token that came over TLS is not to leave without it.
+    if (api.protocol === "https:" || url.protocol === "ws:") this.#api = api;
   }
 
   #status(message: StatusMessage): void {

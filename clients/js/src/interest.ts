@@ -7,8 +7,8 @@
 
 import type { Quote } from "./quote.js";
 
-/** What the server takes as a symbol, and the wildcard. */
-const SYMBOL = /^([A-Z0-9.\-_:^=/&@]{1,32}|\*)$/;
+/** What the server takes as a symbol, once upper-cased, and the wildcard. */
+const SYMBOL = /^([\w.\-:^=/&@]{1,32}|\*)$/;
 
 export type QuoteCallback = (quote: Quote) => void;
 

@@ -33,8 +33,6 @@ export interface LinkListener {
 const CONNECT_MS = 10_000;
 /** From our ping to the last moment anything may be heard; the server gives us as long. */
 const PONG_MS = 10_000;
-/** Pings awaiting an answer; more share the last one's fate. */
-const MAX_PINGS = 16;
 
 /** The connection was lost without a close frame (RFC 6455 §7.4.1). */
 export const LOST = 1006;
@@ -49,8 +47,10 @@ export class Link {
   readonly #clock: Clock;
   readonly #socket: Socket;
   readonly #listener: LinkListener;
-  readonly #pings = new Map<number, { at: number; done: (ms: number | undefined) => void }>();
-  #pinged = 0;
+  /** The ping that is not answered yet, and whom to tell. */
+  #ping: Promise<number | undefined> | undefined;
+  #pong: (at?: number) => void = nothing;
+  #pingedAt = 0;
   #heardAt: number;
   #answerBy: number;
 
@@ -62,7 +62,7 @@ export class Link {
     this.#socket = (protocols.length ? new Socket(url, protocols) : new Socket(url)) as Socket;
     this.#socket.onopen = () => listener.opened();
     this.#socket.onmessage = ({ data }) => this.#read(data);
-    this.#socket.onclose = ({ code, reason }) => this.#end(code, reason);
+    this.#socket.onclose = ({ code, reason }) => this.end(code, reason);
     this.#socket.onerror = nothing; // a close follows
   }
 
@@ -75,13 +75,16 @@ export class Link {
     }
   }
 
-  /** The round trip of a ping in milliseconds; nothing when the link ends first. */
+  /** The round trip of a ping in milliseconds; nothing without an answer. One at a time serves all who ask. */
   ping(): Promise<number | undefined> {
-    return new Promise((done) => {
-      if (!this.up || this.#pings.size >= MAX_PINGS) return done(undefined);
-      this.#pings.set(++this.#pinged, { at: this.#clock.now(), done });
-      this.send({ action: "ping", id: this.#pinged });
-    });
+    return (this.#ping ??= new Promise((done) => {
+      this.#pingedAt = this.#clock.now();
+      this.#pong = (at) => {
+        this.#ping = undefined;
+        done(at && at - this.#pingedAt);
+      };
+      this.send({ action: "ping", id: 1 });
+    }));
   }
 
   /** Asks whether the server is there: unless something is heard within `ms`, the link is dead. */
@@ -89,12 +92,13 @@ export class Link {
     const by = this.#clock.now() + ms;
     if (this.#answerBy && this.#answerBy <= by) return;
     this.#answerBy = by;
-    void this.ping();
+    this.send({ action: "ping" });
   }
 
   /** Looks at the clock. */
   beat(): void {
     const now = this.#clock.now();
+    if (now - this.#pingedAt >= PONG_MS) this.#pong(); // it was refused by the rate limit, say
     if (this.#answerBy) {
       if (now >= this.#answerBy) this.end(LOST, "no answer");
     } else if (now - this.#heardAt >= this.pingMs) {
@@ -102,13 +106,13 @@ export class Link {
     }
   }
 
-  /** Ends the link from our side, and says so as if the other side had. */
+  /** Ends the link and says so, whichever side it was. */
   end(code: number, reason: string): void {
     this.close();
-    this.#end(code, reason);
+    this.#listener.ended(code, reason);
   }
 
-  /** Ends the link from our side without a word to the listener. */
+  /** Ends the link without a word to the listener. */
   close(): void {
     const socket = this.#socket;
     // Not null: `ws` throws an error nobody listens to when it is closed while connecting.
@@ -118,13 +122,7 @@ export class Link {
     } catch {
       // Nothing to close.
     }
-    for (const { done } of this.#pings.values()) done(undefined);
-    this.#pings.clear();
-  }
-
-  #end(code: number, reason: string): void {
-    this.close();
-    this.#listener.ended(code, reason);
+    this.#pong();
   }
 
   #read(data: unknown): void {
@@ -136,19 +134,12 @@ export class Link {
     }
     this.#heardAt = this.#clock.now();
     if (!message) return;
-    if (message["type"] === "connected") this.#greeted(message);
-    if (this.up) this.#answerBy = 0;
-    const ping = message["type"] === "pong" ? this.#pings.get(message["id"] as number) : undefined;
-    if (ping) {
-      this.#pings.delete(message["id"] as number);
-      ping.done(this.#heardAt - ping.at);
+    if (message["type"] === "connected") {
+      this.up = true;
+      this.pingMs = Number(message["ping_interval_s"]) * 1000 || this.pingMs;
     }
+    if (this.up) this.#answerBy = 0;
+    if (message["type"] === "pong" && message["id"]) this.#pong(this.#heardAt);
     this.#listener.message(message);
-  }
-
-  #greeted(message: Fields): void {
-    this.up = true;
-    const seconds = message["ping_interval_s"];
-    if (typeof seconds === "number" && seconds > 0) this.pingMs = seconds * 1000;
   }
 }

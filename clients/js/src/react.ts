@@ -17,7 +17,8 @@ export const TickcastProvider: FunctionComponent<{ client: Client; children?: Re
 
 /** The client: the one given, or the provider's. */
 export function useClient(given?: Client): Client {
-  const client = given ?? useContext(Context);
+  const provided = useContext(Context);
+  const client = given ?? provided;
   if (!client) throw new Error("no client: wrap the component in <TickcastProvider client={…}> or pass one");
   return client;
 }
@@ -53,20 +54,27 @@ const NONE: ReadonlyMap<string, Quote> = new Map();
 
 function quotesStore(client: Client, symbols: readonly string[]) {
   const names = symbols.map((symbol) => symbol.trim().toUpperCase());
-  const read = () => new Map(names.flatMap((name) => [client.quotes.get(name) ?? []].flat().map((q) => [name, q] as const)));
+  const read = () => {
+    const quotes = new Map<string, Quote>();
+    for (const name of names) {
+      const quote = client.quotes.get(name);
+      if (quote) quotes.set(name, quote);
+    }
+    return quotes;
+  };
   let quotes: ReadonlyMap<string, Quote> = read();
   return {
     get: () => quotes,
     subscribe(changed: () => void) {
-      let pending: (() => void) | undefined;
+      let unplan: (() => void) | undefined;
       const show = () => {
-        pending = undefined;
+        unplan = undefined;
         quotes = read();
         changed();
       };
-      const stop = client.subscribe(symbols, () => (pending ??= nextFrame(show)));
+      const stop = client.subscribe(names, () => (unplan ??= nextFrame(show)));
       return () => {
-        pending?.();
+        unplan?.();
         stop();
       };
     },
@@ -84,19 +92,18 @@ function nextFrame(run: () => void): () => void {
 }
 
 function connectionStore(client: Client) {
-  const read = () => ({ ...client.connection, standing: client.standing });
-  let connection = read();
+  let { connection, standing } = client;
+  let shown = { ...connection, standing };
   return {
-    get: () => connection,
+    get() {
+      if (connection !== client.connection || standing !== client.standing) {
+        ({ connection, standing } = client);
+        shown = { ...connection, standing };
+      }
+      return shown;
+    },
     subscribe(changed: () => void) {
-      const show = () => {
-        connection = read();
-        changed();
-      };
-      const stops = [client.on("state", show), client.on("status", show)];
-      // It may have changed between the first render and now.
-      const now = client.connection;
-      if (now.state !== connection.state || now.attempts !== connection.attempts) show();
+      const stops = [client.on("state", changed), client.on("status", changed)];
       return () => stops.forEach((stop) => stop());
     },
   };

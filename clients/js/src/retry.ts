@@ -21,19 +21,10 @@ export type Advice =
   | "stop";
 
 /** Same as the server's table (src/protocol/message.rs); a test compares the two. Any other code: back-off. */
-const ADVICE: { readonly [code: number]: Advice } = {
-  1000: "stop",
-  1002: "stop",
-  1003: "stop",
-  1007: "stop",
-  1008: "stop",
-  1009: "stop",
-  1012: "now",
-  4401: "token",
-};
-
 export function adviceFor(code: number): Advice {
-  return ADVICE[code] ?? "back-off";
+  if (code === 1012) return "now";
+  if (code === 4401) return "token";
+  return [1000, 1002, 1003, 1007, 1008, 1009].includes(code) ? "stop" : "back-off";
 }
 
 /** How long to wait after `failures` failures in a row. */

@@ -2,6 +2,9 @@
 
 import type { Platform } from "./platform.js";
 
+/** Longer ones would run at once: timers count in 31 bits. */
+const MOST_MS = 2 ** 31 - 1;
+
 export class Timer {
   readonly #platform: Platform;
   #planned: unknown;
@@ -20,7 +23,7 @@ export class Timer {
     this.#planned = this.#platform.setTimeout(() => {
       this.#planned = undefined;
       run();
-    }, ms);
+    }, Math.min(ms, MOST_MS));
   }
 
   clear(): void {

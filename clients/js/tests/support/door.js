@@ -13,7 +13,7 @@ export async function openDoor(port) {
     /** Cuts every connection. */
     cut() {
       for (const { front, back } of pairs) {
-        front.resetAndDestroy();
+        front.destroy();
         back.destroy();
       }
     },
@@ -32,11 +32,11 @@ export async function openDoor(port) {
   const server = createServer((front) => {
     door.accepted++;
     front.on("error", () => {});
-    if (door.to === undefined) return void front.resetAndDestroy();
+    if (door.to === undefined) return void front.destroy();
     const back = connect(door.to, "127.0.0.1");
     const pair = { front, back };
     pairs.add(pair);
-    back.on("error", () => front.resetAndDestroy());
+    back.on("error", () => front.destroy());
     front.on("close", () => {
       pairs.delete(pair);
       back.destroy();

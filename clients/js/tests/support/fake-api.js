@@ -67,6 +67,7 @@ export async function startFakeAuth() {
         if (fake.good.has(message.token)) say(client, { type: "authenticated" });
         else client.close(4401, "token refused");
       }
+      if (message.action === "ping") say(client, { type: "pong", id: message.id });
       if (message.action === "subscribe") {
         fake.subscribed.push(message.symbols);
         say(client, { type: "subscribed", symbols: message.symbols, active: message.symbols.length, id: message.id });

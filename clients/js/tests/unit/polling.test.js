@@ -181,6 +181,8 @@ test("the API's address is derived, given, or told by the server", async () => {
     ["wss://h/ws", "https://other/v1/", undefined, "https://other/v1/quotes"],
     ["wss://h/ws", "https://other/v1", "https://told/api", "https://told/api/quotes"],
     ["wss://h/ws", undefined, "/rest", "https://h/rest/quotes"],
+    ["wss://h/ws", undefined, "http://h/api", "https://h/api/quotes"], // no step down from TLS
+    ["ws://h/ws", undefined, "http://told/api", "http://told/api/quotes"],
   ]) {
     const world = await fakeWorld({ symbols: "A", apiUrl }, url);
     if (told) (await world.greeted({ api: told })).end(1006);
