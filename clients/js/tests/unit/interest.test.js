@@ -49,6 +49,20 @@ test("a symbol given up and taken again at once causes no message", async () => 
   client.close();
 });
 
+test("a late answer to an unsubscribe does not undo what was asked since", async () => {
+  const { client, platform, greeted } = await fakeWorld();
+  const stop = client.subscribe("AAPL", () => {});
+  const socket = await greeted();
+  stop();
+  await platform.advance(500);
+  client.subscribe("AAPL", () => {});
+  await platform.advance(500);
+  socket.say({ type: "unsubscribed", symbols: ["AAPL"], active: 0, id: socket.asked("unsubscribe")[0].id });
+  await platform.advance(500);
+  assert.equal(socket.asked("subscribe").length, 2);
+  client.close();
+});
+
 test("a page that subscribes row by row stays below the server's message rate", async () => {
   const { client, platform, greeted } = await fakeWorld();
   const socket = await greeted();

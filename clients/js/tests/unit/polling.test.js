@@ -85,6 +85,10 @@ test("an answer that comes after the socket's return is not taken", async () => 
   late.answer({ quotes: [restQuote("AAPL", 1, { data: { price: 1, timestamp: "2026-11-21T11:00:00Z" } })], missing: [] });
   await world.platform.settle();
   assert.equal(late.signal.aborted, true);
+  const { length } = world.rest.requests;
+  await world.platform.advance(20_000);
+  assert.equal(world.rest.requests.length, length);
+  assert.ok(!world.told.error.some(({ code }) => code === "poll_failed"), "to stop is no failure");
   assert.equal(world.client.quotes.get("AAPL").price, 2);
   world.client.close();
 });
@@ -100,8 +104,9 @@ test("a server that wants to be left alone is, for as long as it says", async ()
     world.rest.last().answer({ error: { code: "rate_limited" } }, { status, headers: { "retry-after": header(world.platform) } });
     await world.platform.settle();
     const attempts = world.rest.requests.length;
-    await world.platform.advance(waitMs - 1000);
+    await world.platform.advance(waitMs - 2000);
     world.client.subscribe("NEW"); // does not make it hasty
+    await world.platform.advance(1000);
     assert.equal(world.rest.requests.length, attempts, `${status} ${waitMs}`);
     await world.platform.advance(3000);
     assert.equal(world.rest.requests.length, attempts + 1, `${status} ${waitMs}`);
@@ -127,6 +132,11 @@ test("failing polls are not called polling, are told, and become rarer", async (
   world.rest.last().answer({ quotes: [], missing: [] });
   await world.platform.settle();
   assert.equal(world.client.connection.state, "polling");
+  await world.platform.advance(1500);
+  world.rest.last().fail();
+  const { length } = world.rest.requests;
+  await world.platform.advance(2000);
+  assert.equal(world.rest.requests.length, length + 1, "the success is remembered");
   world.client.close();
 });
 

@@ -68,6 +68,14 @@ test("what has no higher seq is dropped", async () => {
   client.close();
 });
 
+test("a change without a seq always passes, whatever it says", async () => {
+  const { client, calls, socket } = await watching("A");
+  const at = (timestamp) => ({ type: "price_update", symbol: "A", data: { price: 1, timestamp }, timestamp });
+  socket().say(at("2026-11-21T10:00:00Z")).say(at("2026-11-21T10:00:00Z")).say(at("2026-11-21T09:00:00Z"));
+  assert.equal(calls.length, 3);
+  client.close();
+});
+
 test("seq is each symbol's own", async () => {
   const { client, get, socket } = await watching("A", "B");
   socket().quote("A", 1, { seq: 100 }).quote("B", 2, { seq: 1 });
@@ -175,6 +183,18 @@ test("without a link old quotes become stale, with one again they do not stay so
   assert.equal(get("TCS").stale, true);
   assert.equal(told.stale.length, 1);
   await greeted();
+  assert.equal(get("TCS").stale, false);
+  client.close();
+});
+
+test("what the server calls stale stays so over a reconnect, until it says otherwise", async () => {
+  const { client, platform, get, socket, greeted } = await watching("TCS");
+  socket().quote("TCS", 1, { seq: 1 }).say({ type: "stale", symbol: "TCS" }).end(1006);
+  await platform.advance(40_000);
+  assert.equal(get("TCS").stale, true);
+  (await greeted()).quote("TCS", 1, { seq: 1, snapshot: true });
+  assert.equal(get("TCS").stale, true);
+  socket().say({ type: "fresh", symbol: "TCS" });
   assert.equal(get("TCS").stale, false);
   client.close();
 });

@@ -114,6 +114,15 @@ test("a client whose draining server dies before its slot waits for the slot", a
   world.client.close();
 });
 
+test("a slot in the far future is no slot now", async () => {
+  const world = await fakeWorld();
+  const socket = await world.greeted();
+  socket.say({ type: "status", status: "draining", reconnect_in_ms: 1e12 }).end(1006);
+  await world.platform.advance(60_000);
+  assert.equal(world.sockets.length, 1);
+  world.client.close();
+});
+
 test("an attempt that nobody answers is given up", async () => {
   const world = await fakeWorld();
   await world.platform.advance(9000);
@@ -128,7 +137,9 @@ test("an attempt that nobody answers is given up", async () => {
 test("an upgrade without a greeting is no connection", async () => {
   const world = await fakeWorld();
   world.socket().open();
-  await world.platform.advance(11_000);
+  await world.platform.advance(5000);
+  world.socket().say({ type: "a proxy's" });
+  await world.platform.advance(6000);
   assert.equal(world.client.connection.attempts, 1);
   world.client.close();
 });

@@ -58,6 +58,10 @@ test("an expired token is replaced at once, a refused one with back-off", async 
   world.socket().greet().end(4401, "token refused");
   assert.equal(world.client.connection.retryInMs, 250);
   assert.deepEqual(asked, [false, true, true]);
+  await world.platform.advance(250);
+  world.socket().greet().end(1006);
+  await world.platform.advance(500);
+  assert.deepEqual(asked, [false, true, true, true, false], "only after a refusal");
   world.client.close();
 });
 
