@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::panic;
 use std::sync::{Arc, Mutex};
 
-use tickcast::logging;
 use tickcast::config::Log;
 use tickcast::config::log::Format;
+use tickcast::logging;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What was written.

@@ -46,6 +46,10 @@ impl ChannelSet {
         ChannelSet(self.0 & !other.0)
     }
 
+    pub(super) const fn only(self, other: ChannelSet) -> ChannelSet {
+        ChannelSet(self.0 & other.0)
+    }
+
     pub(super) const fn holds(self, other: ChannelSet) -> bool {
         self.0 & other.0 == other.0
     }

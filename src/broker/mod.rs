@@ -247,8 +247,8 @@ pub trait Registry: Send + Sync {
     /// 0→1 event of a symbol whose sum over all gateways left zero; 1→0 events wait [`LEAVE_DELAY`]. Also subtracts
     /// gateways whose lease has run out, and announces at once what that brought to zero.
     ///
-    /// Returns how many symbols the registry holds for this gateway afterwards; a caller that knows of another number
-    /// reports everything again.
+    /// Returns how many symbols the registry holds for this gateway afterwards, or [`u64::MAX`] when it found a key lost;
+    /// a caller that knows of another number reports everything again. What else it has to do is in [`Reporter`].
     ///
     /// # Errors
     /// [`BrokerError`]; the caller reports everything again on return.

@@ -18,6 +18,7 @@ use crate::cache;
 use crate::gateway::{self, config as g};
 use crate::market::Symbol;
 use crate::ops;
+use crate::protocol::session::Talk;
 use crate::provider;
 use crate::publisher;
 
@@ -57,6 +58,9 @@ fn gateway(read: &Read<'_>) -> gateway::Config {
         pong_timeout: read.seconds("gateway.pong_timeout_s"),
         slow_client_timeout: read.seconds("gateway.slow_client_timeout_s"),
         wildcard: read.bool("gateway.wildcard"),
+        stale_after: read.seconds("gateway.stale_after_s"),
+        talk: Talk::Quotes,
+        compression: read.bool("gateway.compression"),
         name: read.string("gateway.name"),
         api_base: read.text("gateway.api_base").map(str::to_owned),
         // an empty list lets any origin in, and so does the star that people write for it

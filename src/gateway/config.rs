@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::protocol::session::Talk;
+
 /// The public port, its shards and its limits.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -25,8 +27,14 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a client's socket may accept no byte while something waits for it, until 4409.
     pub slow_client_timeout: Duration,
+    /// How long after its last update a symbol's watchers are told that it is stale; zero never.
+    pub stale_after: Duration,
+    /// What the socket is for; not configurable from outside.
+    pub talk: Talk,
     /// Whether `["*"]` may be subscribed.
     pub wildcard: bool,
+    /// Whether permessage-deflate is agreed to.
+    pub compression: bool,
     /// Named in `connected`.
     pub name: String,
     /// Told to clients as `api` in `connected`, for their polling fallback.

@@ -6,16 +6,18 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use hyper::http;
 
 use super::shard::ClientId;
+use crate::protocol::deflate;
 use crate::protocol::frame;
 use crate::protocol::message::Selection;
-use crate::protocol::publication::Dialect;
+use crate::protocol::publication::{Coding, Dialect, Form};
 use crate::protocol::request::read_list;
 
 /// The path of the socket; also with `/{client_id}`, and `/` when the request is an upgrade.
@@ -27,7 +29,7 @@ pub(super) const MAX_CLIENT_ID_BYTES: usize = 64;
 pub(super) struct Upgrade {
     accept: HeaderValue,
     pub(super) client_id: ClientId,
-    pub(super) dialect: Dialect,
+    pub(super) form: Form,
     pub(super) wanted: Selection,
     /// From the header, the subprotocol or the URL.
     pub(super) token: Option<String>,
@@ -67,7 +69,7 @@ pub(super) fn is_for_socket(head: &Parts) -> bool {
 }
 
 /// Reads an upgrade.
-pub(super) fn read(head: &Parts) -> Result<Upgrade, Refusal> {
+pub(super) fn read(head: &Parts, compression: Coding) -> Result<Upgrade, Refusal> {
     let client_id = read_path(head.uri.path())?;
     if head.method != Method::GET {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "a WebSocket handshake is a GET"));
@@ -92,7 +94,10 @@ pub(super) fn read(head: &Parts) -> Result<Upgrade, Refusal> {
     let token = bearer(head)?.or(protocol_token).or(query.token);
     let flat = query.flat || matches!(client_id, ClientId::Given(_));
     let dialect = if flat { Dialect::Flat } else { Dialect::Nested };
-    Ok(Upgrade { accept, client_id, dialect, wanted: query.wanted, token, protocol })
+    let offers = head.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
+    let coding = if deflate::accepts(offers) { compression } else { Coding::Plain };
+    let form = Form { dialect, coding };
+    Ok(Upgrade { accept, client_id, form, wanted: query.wanted, token, protocol })
 }
 
 /// Whether an origin may connect. A request without one comes from no browser.
@@ -117,6 +122,9 @@ impl Upgrade {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        if self.form.coding == Coding::Deflate {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::RESPONSE));
+        }
         if let Some(protocol) = &self.protocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
         }
@@ -273,13 +281,13 @@ mod tests {
 
     fn status(headers: &[(&str, String)]) -> u16 {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        read(&head("GET", "/ws", &headers)).err().map_or(101, |refusal| refusal.status.as_u16())
+        read(&head("GET", "/ws", &headers), Coding::Deflate).err().map_or(101, |refusal| refusal.status.as_u16())
     }
 
     #[test]
     fn a_clean_handshake_is_answered_with_the_rfcs_own_example() {
-        let upgrade = read(&head("GET", "/ws", &GOOD)).ok().unwrap();
-        assert_eq!(upgrade.dialect, Dialect::Nested);
+        let upgrade = read(&head("GET", "/ws", &GOOD), Coding::Deflate).ok().unwrap();
+        assert_eq!(upgrade.form.dialect, Dialect::Nested);
         let response = upgrade.response::<()>();
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -320,7 +328,7 @@ mod tests {
     fn methods_and_paths_are_checked() {
         let status = |method: &str, uri: &str| {
             let head = head(method, uri, &GOOD);
-            read(&head).err().map_or(101, |refusal| refusal.status.as_u16())
+            read(&head, Coding::Deflate).err().map_or(101, |refusal| refusal.status.as_u16())
         };
         assert_eq!(status("POST", "/ws"), 405);
         assert_eq!(status("GET", "/"), 101);
@@ -336,24 +344,35 @@ mod tests {
 
     #[test]
     fn the_url_names_symbols_dialect_and_token() {
-        let upgrade = read(&head("GET", "/ws?symbols=aapl,M%26M&token=t%2B1&format=flat", &GOOD)).ok().unwrap();
+        let upgrade =
+            read(&head("GET", "/ws?symbols=aapl,M%26M&token=t%2B1&format=flat", &GOOD), Coding::Deflate).ok().unwrap();
         let symbols: Vec<_> = upgrade.wanted.symbols.iter().map(ToString::to_string).collect();
         assert_eq!((symbols, upgrade.token.as_deref()), (vec!["AAPL".to_owned(), "M&M".into()], Some("t+1")));
-        assert_eq!(upgrade.dialect, Dialect::Flat);
-        assert_eq!(read(&head("GET", "/ws/me", &GOOD)).ok().unwrap().dialect, Dialect::Flat);
+        assert_eq!(upgrade.form.dialect, Dialect::Flat);
+        assert_eq!(read(&head("GET", "/ws/me", &GOOD), Coding::Deflate).ok().unwrap().form.dialect, Dialect::Flat);
     }
 
     #[test]
     fn a_token_may_come_in_a_header_or_as_a_subprotocol() {
         let with = |name, value| {
             let headers = [&GOOD[..], &[(name, value)]].concat();
-            read(&head("GET", "/ws", &headers)).ok().unwrap()
+            read(&head("GET", "/ws", &headers), Coding::Deflate).ok().unwrap()
         };
         assert_eq!(with("authorization", "bearer abc").token.as_deref(), Some("abc"));
         let upgrade = with("sec-websocket-protocol", "bearer, abc");
         assert_eq!(upgrade.token.as_deref(), Some("abc"));
         let response = upgrade.response::<()>();
         assert_eq!(response.headers()["sec-websocket-protocol"], "bearer");
+    }
+
+    #[test]
+    fn compression_is_agreed_to_when_it_is_offered_and_allowed() {
+        let headers =
+            [&GOOD[..], &[("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")]].concat();
+        let head = head("GET", "/ws", &headers);
+        let response = read(&head, Coding::Deflate).ok().unwrap().response::<()>();
+        assert_eq!(response.headers()["sec-websocket-extensions"], deflate::RESPONSE);
+        assert_eq!(read(&head, Coding::Plain).ok().unwrap().form.coding, Coding::Plain);
     }
 
     #[test]

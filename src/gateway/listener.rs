@@ -35,6 +35,7 @@ use super::handshake::{self, Refusal, Upgrade};
 use super::metrics;
 use super::shard::Adopted;
 use crate::protocol::auth::{AUTH_TIMEOUT_MS, Access, Verify};
+use crate::protocol::publication::Coding;
 
 /// The most bytes of a request head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -61,6 +62,8 @@ pub(super) struct Front {
     pub(super) verify: Option<Arc<dyn Verify>>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) handshake_timeout: Duration,
+    /// Whether permessage-deflate is agreed to.
+    pub(super) compression: Coding,
     pub(super) clock: Clock,
     pub(super) draining: AtomicBool,
     /// Serves what is not for the socket.
@@ -141,8 +144,8 @@ impl Front {
             Ok(stream) => stream,
             Err(error) => return debug!(%error, %peer, "a socket could not be handed over"),
         };
-        let Upgrade { client_id, dialect, wanted, .. } = upgrade;
-        let adopted = Adopted { stream, early: parts.read_buf, client_id, dialect, wanted, access, peer, permit };
+        let Upgrade { client_id, form, wanted, .. } = upgrade;
+        let adopted = Adopted { stream, early: parts.read_buf, client_id, form, wanted, access, peer, permit };
         self.hand_over(adopted);
     }
 
@@ -192,7 +195,7 @@ impl Door {
     }
 
     fn upgrade(&self, head: &http::request::Parts) -> Result<Response<Body>, Refusal> {
-        let mut upgrade = handshake::read(head)?;
+        let mut upgrade = handshake::read(head, self.front.compression)?;
         handshake::check_origin(head, &self.front.allowed_origins)?;
         let admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take();
         let admitted = admitted.unwrap_or_else(|| self.front.admission.admit(self.peer, self.front.clock.millis()));

@@ -47,8 +47,9 @@ pub use shard::Description;
 
 use crate::broker::{Broker, Channel, GatewayId};
 use crate::hub::Watched;
+use crate::protocol::publication::Coding;
 use crate::protocol::reader::{Binary, ReadLimits};
-use crate::protocol::session::{Rate, Rules, Wildcard};
+use crate::protocol::session::{Rate, Rules, Talk, Wildcard};
 use admission::Admission;
 use clock::Clock;
 use feed::{Fanout, ShardDoor, Snapshots};
@@ -150,6 +151,7 @@ impl Gateway {
             verify: rules.verify.clone(),
             allowed_origins: config.allowed_origins.clone(),
             handshake_timeout: config.limits.handshake_timeout,
+            compression: if config.compression { Coding::Deflate } else { Coding::Plain },
             clock,
             draining: AtomicBool::new(false),
             app,
@@ -296,13 +298,14 @@ fn rules(config: &Config) -> Result<Rules, AuthError> {
         read: ReadLimits {
             message_bytes: limits.message_bytes.get(),
             fragments: limits.fragments.get(),
-            binary: Binary::Refuse,
+            binary: if config.talk == Talk::Echo { Binary::Accept } else { Binary::Refuse },
         },
         symbols_per_client: limits.symbols_per_client.get(),
         messages: Rate { per_second: limits.messages_per_second.get(), burst: limits.message_burst.get() },
         wildcard: if config.wildcard { Wildcard::Allowed } else { Wildcard::Refused },
         ping_interval: config.ping_interval,
         pong_timeout: config.pong_timeout,
+        talk: config.talk,
         verify: auth::verifier(&config.auth)?,
     })
 }
@@ -329,6 +332,7 @@ fn make_shards(
             snapshots: Arc::clone(snapshots),
             flush_window: config.flush_window,
             slow_client_timeout: config.slow_client_timeout,
+            stale_after: config.stale_after,
         };
         let (shard, inbox) = Shard::new(parts)?;
         Ok((shard, ShardDoor { inbox, watched }))

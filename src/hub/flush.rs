@@ -10,7 +10,7 @@ use super::board::TopicId;
 use super::chain::Item;
 use super::lane::{Cut, CutFrame, LaneId, Pending, State};
 use crate::protocol::frame;
-use crate::protocol::publication::{Dialect, Freshness};
+use crate::protocol::publication::{Form, Freshness};
 use crate::protocol::reply::Reply;
 
 /// Slices per write. The kernel takes 1024 (UIO_MAXIOV); beyond a few hundred frames a larger write gains nothing and
@@ -45,6 +45,13 @@ pub struct FlushStats {
 pub(super) struct Scratch {
     slices: Vec<IoSlice<'static>>,
     pieces: Vec<Piece>,
+}
+
+/// Whether one write can take all that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    All,
+    Some,
 }
 
 /// What a slice is, in the order of the slices.
@@ -88,7 +95,7 @@ impl Hub {
         loop {
             let mut slices = recycle(std::mem::take(&mut self.flush.slices));
             let mut pieces = std::mem::take(&mut self.flush.pieces);
-            self.gather(lane, &mut slices, &mut pieces);
+            let gathered = self.gather(lane, &mut slices, &mut pieces);
             if pieces.is_empty() {
                 self.flush.slices = recycle(slices);
                 self.flush.pieces = pieces;
@@ -114,6 +121,9 @@ impl Hub {
                 self.block(lane);
                 return Flush::Blocked { taken };
             }
+            if gathered == Gathered::All {
+                return self.drained(lane);
+            }
         }
     }
 
@@ -123,7 +133,8 @@ impl Hub {
         std::mem::swap(&mut into.finished_us, &mut self.chain.finished);
     }
 
-    fn gather<'a>(&'a self, lane: LaneId, slices: &mut Vec<IoSlice<'a>>, pieces: &mut Vec<Piece>) {
+    /// Collects what waits, in order, up to the bound of one write.
+    fn gather<'a>(&'a self, lane: LaneId, slices: &mut Vec<IoSlice<'a>>, pieces: &mut Vec<Piece>) -> Gathered {
         let (hot, side) = (self.lanes.hot(lane), self.lanes.side(lane));
         let mut add = |what: What, bytes: &'a [u8]| {
             slices.push(IoSlice::new(bytes));
@@ -135,20 +146,20 @@ impl Hub {
         }
         for frame in side.replies() {
             if !add(What::Reply, frame) {
-                return;
+                return Gathered::Some;
             }
         }
         let Some(backlog) = side.backlog() else {
             for (item, _, freshness) in self.chain.iter(hot) {
-                if !add(What::Entry, item_bytes(item, hot.dialect, freshness)) {
-                    return;
+                if !add(What::Entry, item_bytes(item, hot.form, freshness)) {
+                    return Gathered::Some;
                 }
             }
-            return;
+            return Gathered::All;
         };
         for notice in &backlog.notices {
             if !add(What::Notice, &notice.frame) {
-                return;
+                return Gathered::Some;
             }
         }
         for &pending in backlog.queue.iter().take(4 * MAX_SLICES) {
@@ -159,16 +170,17 @@ impl Hub {
             let last = waiting.and_then(|(topic, freshness)| Some((self.board.last(topic)?, freshness)));
             match last {
                 Some((last, freshness)) => {
-                    let bytes = last.frame(hot.dialect, freshness);
+                    let bytes = last.frame(hot.form, freshness);
                     slices.push(IoSlice::new(bytes));
                     pieces.push(Piece { what: What::Waiting, length: bytes.len() });
                     if slices.len() == MAX_SLICES {
-                        return;
+                        return Gathered::Some;
                     }
                 }
                 None => pieces.push(Piece { what: What::Stale, length: 0 }),
             }
         }
+        if backlog.queue.len() > 4 * MAX_SLICES { Gathered::Some } else { Gathered::All }
     }
 
     /// Drops what was written from the lane, and keeps the rest of the frame that was cut.
@@ -215,7 +227,7 @@ impl Hub {
     /// Removes a piece from what waits, but for its last `left` bytes, which must go before anything else.
     fn cut(&mut self, lane: LaneId, what: What, left: usize) {
         let (hot, side) = self.lanes.both_mut(lane);
-        let dialect = hot.dialect;
+        let form = hot.form;
         let frame = match what {
             What::Cut => side.open_backlog().cut.take().map(|cut| cut.frame),
             What::Reply => side.pop_reply().map(CutFrame::Reply),
@@ -224,7 +236,7 @@ impl Hub {
                 let frame = self.chain.first(hot).map(|(item, _, freshness)| match item {
                     Item::Update(publication) => {
                         self.counters.deliveries += 1;
-                        CutFrame::Update(publication.clone(), dialect, freshness)
+                        CutFrame::Update(publication.clone(), form, freshness)
                     }
                     Item::Notice(notice) => CutFrame::Notice(notice.clone()),
                 });
@@ -235,7 +247,7 @@ impl Hub {
                 self.counters.deliveries += 1;
                 let waiting = self.pop_pending(lane);
                 waiting.and_then(|(topic, freshness)| {
-                    Some(CutFrame::Update(self.board.last(topic)?.clone(), dialect, freshness))
+                    Some(CutFrame::Update(self.board.last(topic)?.clone(), form, freshness))
                 })
             }
             What::Stale => None,
@@ -308,9 +320,9 @@ impl Hub {
     }
 }
 
-fn item_bytes(item: &Item, dialect: Dialect, freshness: Freshness) -> &[u8] {
+fn item_bytes(item: &Item, form: Form, freshness: Freshness) -> &[u8] {
     match item {
-        Item::Update(publication) => publication.frame(dialect, freshness),
+        Item::Update(publication) => publication.frame(form, freshness),
         Item::Notice(notice) => &notice.frame,
     }
 }

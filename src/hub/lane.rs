@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::board::TopicId;
 use super::chain::NO_ENTRY;
-use crate::protocol::publication::{Dialect, Freshness, Notice, Publication};
+use crate::protocol::publication::{Form, Freshness, Notice, Publication};
 
 /// Notices that wait for a blocked client, one per kind; the oldest kind gives way.
 pub(super) const MAX_WAITING_NOTICES: usize = 16;
@@ -56,7 +56,7 @@ pub(super) struct Hot {
     pub(super) head: u32,
     pub(super) tail: u32,
     pub(super) state: State,
-    pub(super) dialect: Dialect,
+    pub(super) form: Form,
     pub(super) wild: bool,
     /// Which dirty queues hold the lane; see `dirty`.
     pub(super) dirty: u8,
@@ -106,7 +106,7 @@ pub(super) struct Cut {
 
 pub(super) enum CutFrame {
     Reply(Box<[u8]>),
-    Update(Arc<Publication>, Dialect, Freshness),
+    Update(Arc<Publication>, Form, Freshness),
     Notice(Arc<Notice>),
 }
 
@@ -114,7 +114,7 @@ impl CutFrame {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             CutFrame::Reply(frame) => frame,
-            CutFrame::Update(publication, dialect, freshness) => publication.frame(*dialect, *freshness),
+            CutFrame::Update(publication, form, freshness) => publication.frame(*form, *freshness),
             CutFrame::Notice(notice) => &notice.frame,
         }
     }
@@ -338,9 +338,9 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn add(&mut self, dialect: Dialect) -> LaneId {
+    pub(super) fn add(&mut self, form: Form) -> LaneId {
         let index = self.sides.insert(Side::default());
-        let hot = Hot { head: NO_ENTRY, tail: NO_ENTRY, state: State::Open, dialect, wild: false, dirty: 0 };
+        let hot = Hot { head: NO_ENTRY, tail: NO_ENTRY, state: State::Open, form, wild: false, dirty: 0 };
         match self.hot.get_mut(index) {
             Some(place) => *place = hot,
             None => self.hot.push(hot),

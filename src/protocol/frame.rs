@@ -9,10 +9,28 @@ use super::message::Close;
 /// The longest header of a server's frame: 2 bytes and a 64-bit length.
 pub const MAX_HEADER_BYTES: usize = 10;
 
+const RSV1: u8 = 0x40;
+
 /// A text frame.
 #[must_use]
 pub fn text(payload: &str) -> Box<[u8]> {
     build(OpCode::Data(Data::Text), payload.as_bytes())
+}
+
+/// A text frame whose payload is compressed (RSV1; RFC 7692 §6).
+#[must_use]
+pub fn deflated_text(compressed: &[u8]) -> Box<[u8]> {
+    let mut frame = build(OpCode::Data(Data::Text), compressed);
+    frame[0] |= RSV1;
+    frame
+}
+
+/// A binary frame whose payload is compressed.
+#[must_use]
+pub fn deflated_binary(compressed: &[u8]) -> Box<[u8]> {
+    let mut frame = build(OpCode::Data(Data::Binary), compressed);
+    frame[0] |= RSV1;
+    frame
 }
 
 /// A binary frame; tickcast itself sends none, the conformance echo does.

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod control;
+pub mod deflate;
 pub mod frame;
 pub mod message;
 pub mod publication;

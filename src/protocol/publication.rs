@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::frame;
+use super::{deflate, frame};
 use crate::market::{Symbol, Update};
 
 /// Which form of update a client gets.
@@ -21,6 +21,25 @@ pub enum Dialect {
     Nested,
     /// `{"type":"price_update","ticker":…,"price":…}`: the fields of `data` on top.
     Flat,
+}
+
+/// How a client's messages travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coding {
+    /// As they are.
+    #[default]
+    Plain,
+    /// permessage-deflate was agreed: those that gain by it are compressed.
+    Deflate,
+}
+
+/// What a client's updates look like on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Form {
+    /// Which fields where.
+    pub dialect: Dialect,
+    /// Compressed or not.
+    pub coding: Coding,
 }
 
 /// How an update came to be delivered.
@@ -38,10 +57,21 @@ pub struct Publication {
     hash: u64,
     seq: Option<u64>,
     received_us: u64,
+    /// From when it is fresh: its receipt, or when it was published, where it waited in a cache.
+    fresh_us: u64,
     live: Box<[u8]>,
+    /// Most updates are only ever sent as they were published.
+    others: OnceLock<Box<Others>>,
+}
+
+/// The variants besides the live frame, each built for the first client that needs it.
+#[derive(Default)]
+struct Others {
     snapshot: OnceLock<Box<[u8]>>,
     flat: OnceLock<Box<[u8]>>,
     flat_snapshot: OnceLock<Box<[u8]>>,
+    /// Compressed, in the order of [`deflated_index`]; `None` where that gains nothing.
+    deflated: [OnceLock<Option<Box<[u8]>>>; 4],
 }
 
 impl Publication {
@@ -54,11 +84,22 @@ impl Publication {
             hash,
             seq,
             received_us,
+            fresh_us: received_us,
             live: frame::text(json),
-            snapshot: OnceLock::new(),
-            flat: OnceLock::new(),
-            flat_snapshot: OnceLock::new(),
+            others: OnceLock::new(),
         }
+    }
+
+    /// Fresh only from `fresh_us`, having waited in a cache since.
+    #[must_use]
+    pub fn since(self, fresh_us: u64) -> Publication {
+        Publication { fresh_us, ..self }
+    }
+
+    /// From when it is fresh, in µs on the process's monotonic clock.
+    #[must_use]
+    pub fn fresh_us(&self) -> u64 {
+        self.fresh_us
     }
 
     /// Whose it is.
@@ -87,19 +128,37 @@ impl Publication {
 
     /// The ready frame of one variant.
     #[must_use]
-    pub fn frame(&self, dialect: Dialect, freshness: Freshness) -> &[u8] {
+    pub fn frame(&self, form: Form, freshness: Freshness) -> &[u8] {
+        let plain = self.plain(form.dialect, freshness);
+        if form.coding == Coding::Plain || plain.len() < deflate::MIN_BYTES {
+            return plain;
+        }
+        let cell = &self.others().deflated[deflated_index(form.dialect, freshness)];
+        let deflated = cell.get_or_init(|| {
+            let compressed = deflate::compress(&plain[frame::payload_offset(plain)..]);
+            let frame = frame::deflated_text(&compressed);
+            (frame.len() < plain.len()).then_some(frame)
+        });
+        deflated.as_deref().unwrap_or(plain)
+    }
+
+    fn plain(&self, dialect: Dialect, freshness: Freshness) -> &[u8] {
+        let json = || self.json();
+        let flat = || as_flat(self.symbol, self.json());
         match (dialect, freshness) {
             (Dialect::Nested, Freshness::Live) => &self.live,
             (Dialect::Nested, Freshness::Snapshot) => {
-                self.snapshot.get_or_init(|| frame::text(&as_snapshot(self.json())))
+                self.others().snapshot.get_or_init(|| frame::text(&as_snapshot(json())))
             }
-            (Dialect::Flat, Freshness::Live) => {
-                self.flat.get_or_init(|| frame::text(&as_flat(self.symbol, self.json())))
-            }
+            (Dialect::Flat, Freshness::Live) => self.others().flat.get_or_init(|| frame::text(&flat())),
             (Dialect::Flat, Freshness::Snapshot) => {
-                self.flat_snapshot.get_or_init(|| frame::text(&as_snapshot(&as_flat(self.symbol, self.json()))))
+                self.others().flat_snapshot.get_or_init(|| frame::text(&as_snapshot(&flat())))
             }
         }
+    }
+
+    fn others(&self) -> &Others {
+        self.others.get_or_init(Box::default)
     }
 
     /// The update's JSON.
@@ -107,6 +166,12 @@ impl Publication {
     pub fn json(&self) -> &str {
         let payload = &self.live[frame::payload_offset(&self.live)..];
         std::str::from_utf8(payload).expect("built from a str")
+    }
+
+    /// Whether it says that its market is closed, so that no newer one is to be expected.
+    #[must_use]
+    pub fn is_of_closed_market(&self) -> bool {
+        self.json().contains(r#""marketState":"CLOSED""#)
     }
 
     /// Whether this is newer than `other`, of the same symbol: [`Update::is_newer_than`].
@@ -125,6 +190,15 @@ impl Publication {
 impl fmt::Debug for Publication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publication").field("symbol", &self.symbol).field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+fn deflated_index(dialect: Dialect, freshness: Freshness) -> usize {
+    match (dialect, freshness) {
+        (Dialect::Nested, Freshness::Live) => 0,
+        (Dialect::Nested, Freshness::Snapshot) => 1,
+        (Dialect::Flat, Freshness::Live) => 2,
+        (Dialect::Flat, Freshness::Snapshot) => 3,
     }
 }
 
@@ -197,6 +271,9 @@ fn fields(json: &str) -> Vec<(Cow<'_, str>, &RawValue)> {
 mod tests {
     use super::*;
 
+    const NESTED: Form = Form { dialect: Dialect::Nested, coding: Coding::Plain };
+    const FLAT: Form = Form { dialect: Dialect::Flat, coding: Coding::Plain };
+
     fn publication(json: &str) -> Publication {
         let update = Update::read(json).unwrap();
         Publication::new(update.symbol, update.seq, json, 0, 0)
@@ -211,13 +288,13 @@ mod tests {
     #[test]
     fn a_live_frame_holds_the_published_bytes() {
         let publication = publication(JSON);
-        assert_eq!(payload(publication.frame(Dialect::Nested, Freshness::Live)), JSON);
+        assert_eq!(payload(publication.frame(NESTED, Freshness::Live)), JSON);
     }
 
     #[test]
     fn a_snapshot_is_marked_last() {
         let publication = publication(JSON);
-        let snapshot = payload(publication.frame(Dialect::Nested, Freshness::Snapshot));
+        let snapshot = payload(publication.frame(NESTED, Freshness::Snapshot));
         assert_eq!(snapshot, format!("{},\"snapshot\":true}}", &JSON[..JSON.len() - 1]));
     }
 
@@ -225,20 +302,43 @@ mod tests {
     fn the_flat_dialect_keeps_number_text_and_order() {
         let publication = publication(JSON);
         assert_eq!(
-            payload(publication.frame(Dialect::Flat, Freshness::Live)),
+            payload(publication.frame(FLAT, Freshness::Live)),
             r#"{"type":"price_update","ticker":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T","seq":9}"#
         );
-        assert!(
-            payload(publication.frame(Dialect::Flat, Freshness::Snapshot)).ends_with(r#","seq":9,"snapshot":true}"#)
-        );
+        assert!(payload(publication.frame(FLAT, Freshness::Snapshot)).ends_with(r#","seq":9,"snapshot":true}"#));
     }
 
     #[test]
     fn an_update_without_data_is_flat_already() {
         let publication = publication(r#"{"symbol":"A","price":1.0,"data":null}"#);
         assert_eq!(
-            payload(publication.frame(Dialect::Flat, Freshness::Live)),
+            payload(publication.frame(FLAT, Freshness::Live)),
             r#"{"type":"price_update","ticker":"A","price":1.0,"data":null}"#
         );
+    }
+
+    #[test]
+    fn a_long_update_is_compressed_once_for_those_who_agreed_a_short_one_never() {
+        let form = Form { dialect: Dialect::Nested, coding: Coding::Deflate };
+        let short = publication(JSON);
+        assert_eq!(short.frame(form, Freshness::Live), short.frame(NESTED, Freshness::Live));
+        let json = format!(r#"{{"symbol":"A","pad":"{}"}}"#, "quote ".repeat(700));
+        let long = publication(&json);
+        let frame = long.frame(form, Freshness::Live);
+        assert_eq!(frame[0], 0xc1, "final, RSV1, text");
+        let inflated = deflate::inflate(&frame[frame::payload_offset(frame)..], 1 << 20).unwrap();
+        assert_eq!(inflated, json.as_bytes());
+        assert!(std::ptr::eq(frame, long.frame(form, Freshness::Live)), "built once");
+        assert_eq!(payload(long.frame(NESTED, Freshness::Live)), json);
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_sent_as_it_is() {
+        let noise: String = (0..600).map(|_| char::from(fastrand::u8(b'a'..=b'z'))).collect();
+        let json = format!(r#"{{"symbol":"A","x":"{noise}"}}"#);
+        let publication = publication(&json);
+        let form = Form { dialect: Dialect::Nested, coding: Coding::Deflate };
+        let frame = publication.frame(form, Freshness::Live);
+        assert!(frame.len() <= publication.frame(NESTED, Freshness::Live).len());
     }
 }

@@ -13,7 +13,9 @@ use std::ops::ControlFlow;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as WireCode, Control, Data, OpCode};
 
+use super::deflate::inflate;
 use super::message::{Close, CloseCode};
+use super::publication::Coding;
 
 /// The longest header of a client's frame: 2 bytes, a 64-bit length and the mask.
 const MAX_HEADER_BYTES: usize = 14;
@@ -33,6 +35,13 @@ pub struct ReadLimits {
     pub fragments: u32,
     /// Whether binary messages are taken.
     pub binary: Binary,
+}
+
+/// The limits, and whether this connection may send compressed messages.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    limits: &'a ReadLimits,
+    coding: Coding,
 }
 
 /// What to do about binary messages.
@@ -79,6 +88,8 @@ struct Partial {
 struct Frame {
     opcode: OpCode,
     last: bool,
+    /// RSV1: its message is compressed.
+    compressed: bool,
     mask: [u8; 4],
     remaining: usize,
 }
@@ -86,6 +97,7 @@ struct Frame {
 #[derive(Debug)]
 struct Message {
     kind: Data,
+    compressed: bool,
     bytes: Vec<u8>,
     /// How much of a text is known to be UTF-8.
     valid: usize,
@@ -114,12 +126,14 @@ impl Reader {
         &mut self,
         mut input: &mut [u8],
         limits: &ReadLimits,
+        coding: Coding,
         mut each: impl FnMut(Inbound<'_>) -> ControlFlow<()>,
     ) -> Result<(), Close> {
+        let terms = Terms { limits, coding };
         while !input.is_empty() {
             let step = match &mut self.0 {
-                None => read_fresh(input, limits, &mut each)?,
-                Some(partial) => partial.read(input, limits, &mut each)?,
+                None => read_fresh(input, terms, &mut each)?,
+                Some(partial) => partial.read(input, terms, &mut each)?,
             };
             match step {
                 Step::Used(used) => {
@@ -159,11 +173,11 @@ enum Step {
 /// The common case: nothing is held and a whole single-frame message lies in the input.
 fn read_fresh(
     input: &mut [u8],
-    limits: &ReadLimits,
+    terms: Terms<'_>,
     each: &mut impl FnMut(Inbound<'_>) -> ControlFlow<()>,
 ) -> Result<Step, Close> {
-    let Some((frame, head)) = parse_header(input)? else { return Ok(Step::Split) };
-    check(&frame, None, limits)?;
+    let Some((frame, head)) = parse_header(input, terms.coding)? else { return Ok(Step::Split) };
+    check(&frame, None, terms.limits)?;
     let data = matches!(frame.opcode, OpCode::Data(_));
     let end = head + frame.remaining;
     if input.len() < end || (data && !frame.last) {
@@ -171,9 +185,13 @@ fn read_fresh(
     }
     let payload = &mut input[head..end];
     unmask(payload, frame.mask);
+    let inflated;
     let inbound = match frame.opcode {
-        OpCode::Data(Data::Binary) => Inbound::Binary(payload),
-        OpCode::Data(_) => Inbound::Text(std::str::from_utf8(payload).map_err(|_| NOT_UTF8)?),
+        OpCode::Data(kind) if frame.compressed => {
+            inflated = inflate(payload, terms.limits.message_bytes)?;
+            whole_message(kind, &inflated)?
+        }
+        OpCode::Data(kind) => whole_message(kind, payload)?,
         OpCode::Control(control) => read_control(control, payload)?,
     };
     Ok(hand_out(inbound, each, end))
@@ -192,12 +210,12 @@ impl Partial {
     fn read(
         &mut self,
         input: &mut [u8],
-        limits: &ReadLimits,
+        terms: Terms<'_>,
         each: &mut impl FnMut(Inbound<'_>) -> ControlFlow<()>,
     ) -> Result<Step, Close> {
         let (frame, head) = match self.frame {
             Some(frame) => (frame, 0),
-            None => match self.read_header(input, limits)? {
+            None => match self.read_header(input, terms)? {
                 Some(read) => read,
                 None => return Ok(Step::Used(input.len())),
             },
@@ -224,7 +242,14 @@ impl Partial {
                 message.append(payload)?;
                 if whole && frame.last {
                     let message = self.message.take().expect("just appended to");
-                    return Ok(hand_out(message.inbound()?, each, head + taken));
+                    let inflated;
+                    let bytes = if message.compressed {
+                        inflated = inflate(&message.bytes, terms.limits.message_bytes)?;
+                        &inflated
+                    } else {
+                        &message.bytes
+                    };
+                    return Ok(hand_out(whole_message(message.kind, bytes)?, each, head + taken));
                 }
             }
         }
@@ -232,15 +257,21 @@ impl Partial {
     }
 
     /// Completes the next header. `None`: the input ended before it did.
-    fn read_header(&mut self, input: &[u8], limits: &ReadLimits) -> Result<Option<(Frame, usize)>, Close> {
+    fn read_header(&mut self, input: &[u8], terms: Terms<'_>) -> Result<Option<(Frame, usize)>, Close> {
         let held = self.head.len();
         self.head.extend_from_slice(&input[..input.len().min(MAX_HEADER_BYTES - held)]);
-        let Some((frame, head)) = parse_header(&self.head)? else { return Ok(None) };
+        let Some((frame, head)) = parse_header(&self.head, terms.coding)? else { return Ok(None) };
         self.head.clear();
-        check(&frame, self.message.as_ref(), limits)?;
+        check(&frame, self.message.as_ref(), terms.limits)?;
         if let OpCode::Data(kind) = frame.opcode {
-            let message =
-                self.message.get_or_insert_with(|| Message { kind, bytes: Vec::new(), valid: 0, fragments: 0 });
+            let compressed = frame.compressed;
+            let message = self.message.get_or_insert_with(|| Message {
+                kind,
+                compressed,
+                bytes: Vec::new(),
+                valid: 0,
+                fragments: 0,
+            });
             message.fragments += 1;
             message.bytes.reserve(frame.remaining.min(FIRST_RESERVE_BYTES));
         }
@@ -251,7 +282,7 @@ impl Partial {
 impl Message {
     fn append(&mut self, payload: &[u8]) -> Result<(), Close> {
         self.bytes.extend_from_slice(payload);
-        if self.kind == Data::Text {
+        if self.kind == Data::Text && !self.compressed {
             match std::str::from_utf8(&self.bytes[self.valid..]) {
                 Ok(_) => self.valid = self.bytes.len(),
                 Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
@@ -260,24 +291,23 @@ impl Message {
         }
         Ok(())
     }
+}
 
-    fn inbound(&self) -> Result<Inbound<'_>, Close> {
-        if self.kind == Data::Text {
-            std::str::from_utf8(&self.bytes).map(Inbound::Text).map_err(|_| NOT_UTF8)
-        } else {
-            Ok(Inbound::Binary(&self.bytes))
-        }
+fn whole_message(kind: Data, bytes: &[u8]) -> Result<Inbound<'_>, Close> {
+    if kind == Data::Binary {
+        return Ok(Inbound::Binary(bytes));
     }
+    std::str::from_utf8(bytes).map(Inbound::Text).map_err(|_| NOT_UTF8)
 }
 
 /// The next frame's header and its length, or `None` when it is not whole yet.
-fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, Close> {
+fn parse_header(input: &[u8], coding: Coding) -> Result<Option<(Frame, usize)>, Close> {
     let mut cursor = Cursor::new(input);
     let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| BAD_OPCODE)? else {
         // The first two bytes already tell most faults; a client that breaks them need not send more to be told.
         if let [first, second, ..] = input {
             let data = first & 0x08 == 0;
-            if first & 0x70 != 0 {
+            if first & 0x30 != 0 || (first & 0x40 != 0 && !may_be_compressed(first & 0x0f, coding)) {
                 return Err(RESERVED_BITS);
             }
             if second & 0x80 == 0 {
@@ -289,13 +319,19 @@ fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, Close> {
         }
         return Ok(None);
     };
-    if header.rsv1 || header.rsv2 || header.rsv3 {
+    let compressed = header.rsv1;
+    if header.rsv2 || header.rsv3 || (compressed && !may_be_compressed(header.opcode.into(), coding)) {
         return Err(RESERVED_BITS);
     }
     let mask = header.mask.ok_or(UNMASKED)?;
     let remaining = usize::try_from(length).map_err(|_| TOO_BIG)?;
     let head = usize::try_from(cursor.position()).expect("a header has at most 14 bytes");
-    Ok(Some((Frame { opcode: header.opcode, last: header.is_final, mask, remaining }, head)))
+    Ok(Some((Frame { opcode: header.opcode, last: header.is_final, compressed, mask, remaining }, head)))
+}
+
+/// RSV1 may stand on a message's first frame, once permessage-deflate was agreed (RFC 7692 §6).
+fn may_be_compressed(opcode: u8, coding: Coding) -> bool {
+    coding == Coding::Deflate && matches!(opcode, 1 | 2)
 }
 
 /// Whether a frame may come now and is within the limits.
@@ -380,10 +416,14 @@ mod tests {
 
     /// What was read, as texts, and the close code of the fault that ended it.
     fn read_pieces(input: &[u8], piece: usize, limits: ReadLimits) -> (Vec<String>, Option<u16>) {
+        read_coded(input, piece, limits, Coding::Plain)
+    }
+
+    fn read_coded(input: &[u8], piece: usize, limits: ReadLimits, coding: Coding) -> (Vec<String>, Option<u16>) {
         let mut reader = Reader::default();
         let mut seen = Vec::new();
         for piece in input.chunks(piece) {
-            let result = reader.read(&mut piece.to_vec(), &limits, |inbound| {
+            let result = reader.read(&mut piece.to_vec(), &limits, coding, |inbound| {
                 seen.push(match inbound {
                     Inbound::Text(text) => format!("text {text}"),
                     Inbound::Binary(bytes) => format!("binary {}", bytes.len()),
@@ -458,7 +498,7 @@ mod tests {
     fn a_length_beyond_the_limit_is_refused_before_its_payload() {
         let mut reader = Reader::default();
         let mut header = b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04".to_vec();
-        let fault = reader.read(&mut header, &LIMITS, |_| ControlFlow::Continue(())).unwrap_err();
+        let fault = reader.read(&mut header, &LIMITS, Coding::Plain, |_| ControlFlow::Continue(())).unwrap_err();
         assert_eq!(fault.code, CloseCode::TooBig);
         assert_eq!(reader.held_bytes(), 0);
     }
@@ -467,8 +507,34 @@ mod tests {
     fn bad_text_fails_at_its_first_bad_byte() {
         let mut reader = Reader::default();
         let whole = frame(0x81, b"good\xffmore to come");
-        let fault = reader.read(&mut whole[..6 + 5].to_vec(), &LIMITS, |_| ControlFlow::Continue(()));
+        let fault = reader.read(&mut whole[..6 + 5].to_vec(), &LIMITS, Coding::Plain, |_| ControlFlow::Continue(()));
         assert_eq!(fault.unwrap_err().code, CloseCode::NotUtf8);
+    }
+
+    #[test]
+    fn compressed_messages_are_read_once_agreed_however_they_are_split() {
+        let compressed = crate::protocol::deflate::compress("größe größe".as_bytes());
+        let (first, rest) = compressed.split_at(3);
+        let mut input = frame(0xc1, &compressed);
+        input.extend(frame(0x41, first));
+        input.extend(frame(0x89, b"hi"));
+        input.extend(frame(0x80, rest));
+        input.extend(frame(0x81, b"plain"));
+        let expected = ["text größe größe", "ping hi", "text größe größe", "text plain"].map(String::from).to_vec();
+        for piece in 1..=input.len() {
+            assert_eq!(read_coded(&input, piece, LIMITS, Coding::Deflate), (expected.clone(), None), "{piece}");
+        }
+        assert_eq!(read_pieces(&input, 99, LIMITS).1, Some(1002), "not agreed");
+        let bomb = crate::protocol::deflate::compress(&[0; 100_000]);
+        for (input, code) in [
+            (frame(0xc1, &bomb), 1009),
+            (frame(0xc1, &[0xff; 9]), 1002),
+            (frame(0xc1, &crate::protocol::deflate::compress(b"\xff")), 1007),
+            (frame(0xc9, b""), 1002),
+            ([frame(0x01, b"a"), frame(0xc0, b"b")].concat(), 1002),
+        ] {
+            assert_eq!(read_coded(&input, 99, LIMITS, Coding::Deflate).1, Some(code));
+        }
     }
 
     #[test]
@@ -476,7 +542,7 @@ mod tests {
         let mut reader = Reader::default();
         let whole = frame(0x81, b"hello");
         for byte in whole {
-            reader.read(&mut [byte], &LIMITS, |_| ControlFlow::Continue(())).unwrap();
+            reader.read(&mut [byte], &LIMITS, Coding::Plain, |_| ControlFlow::Continue(())).unwrap();
         }
         assert_eq!(reader.held_bytes(), 0);
     }

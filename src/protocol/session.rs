@@ -47,8 +47,20 @@ pub struct Rules {
     pub ping_interval: Duration,
     /// From a ping to 4408.
     pub pong_timeout: Duration,
+    /// What the socket is for.
+    pub talk: Talk,
     /// Checks tokens; `None` lets anyone in.
     pub verify: Option<Arc<dyn Verify>>,
+}
+
+/// What the socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Talk {
+    /// The client protocol.
+    #[default]
+    Quotes,
+    /// Every message comes back as it was, compressed where that was agreed: what conformance suites want.
+    Echo,
 }
 
 /// Whether `["*"]` may be subscribed.

@@ -69,6 +69,7 @@ fn rules() -> Rules {
         wildcard: Wildcard::Refused,
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(10),
+        talk: Talk::Quotes,
         verify: None,
     }
 }
@@ -78,19 +79,19 @@ fn at(mono_ms: u64) -> Now {
     Now { mono_ms, wall }
 }
 
-struct Talk {
+struct Chat {
     rules: Rules,
     session: Session,
     desk: Paper,
 }
 
-impl Talk {
-    fn with(rules: Rules, access: Access) -> Talk {
-        Talk { session: Session::new(access, &rules, at(0)), rules, desk: Paper::default() }
+impl Chat {
+    fn with(rules: Rules, access: Access) -> Chat {
+        Chat { session: Session::new(access, &rules, at(0)), rules, desk: Paper::default() }
     }
 
-    fn open() -> Talk {
-        Talk::with(rules(), Access::Open)
+    fn open() -> Chat {
+        Chat::with(rules(), Access::Open)
     }
 
     /// Says something at a time; what came back without its timestamps.
@@ -130,7 +131,7 @@ fn json(text: &str) -> serde_json::Value {
 
 #[test]
 fn subscribing_is_acknowledged_with_what_was_taken_and_what_was_not() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     assert_eq!(
         talk.say(r#"{"action":"subscribe","symbols":["aapl","TC S","*"],"id":1}"#),
         [json(
@@ -148,7 +149,7 @@ fn subscribing_is_acknowledged_with_what_was_taken_and_what_was_not() {
 
 #[test]
 fn unsubscribing_names_what_was_dropped() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     talk.say(r#"{"action":"subscribe","symbols":["A","B","C"]}"#);
     assert_eq!(
         talk.say(r#"{"action":"unsubscribe","symbols":["B","X"],"id":"u"}"#),
@@ -162,7 +163,7 @@ fn unsubscribing_names_what_was_dropped() {
 
 #[test]
 fn a_wildcard_is_taken_where_it_is_allowed() {
-    let mut talk = Talk::with(Rules { wildcard: Wildcard::Allowed, ..rules() }, Access::Open);
+    let mut talk = Chat::with(Rules { wildcard: Wildcard::Allowed, ..rules() }, Access::Open);
     assert_eq!(
         talk.say(r#"{"action":"subscribe","symbols":["*"]}"#),
         [json(r#"{"type":"subscribed","symbols":["*"],"active":0}"#)]
@@ -172,7 +173,7 @@ fn a_wildcard_is_taken_where_it_is_allowed() {
 
 #[test]
 fn ten_malformed_messages_in_a_row_close_with_1008_nine_do_not() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     for _ in 0..9 {
         assert_eq!(talk.say("nonsense")[0]["code"], "invalid_json");
     }
@@ -186,7 +187,7 @@ fn ten_malformed_messages_in_a_row_close_with_1008_nine_do_not() {
 
 #[test]
 fn messages_beyond_the_rate_are_refused_and_a_flood_is_closed_with_4429() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     for _ in 0..50 {
         assert_eq!(talk.say(r#"{"action":"ping"}"#)[0]["type"], "pong");
     }
@@ -201,7 +202,7 @@ fn messages_beyond_the_rate_are_refused_and_a_flood_is_closed_with_4429() {
 
 #[test]
 fn a_silent_client_is_pinged_then_closed_with_4408() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     assert_eq!(talk.tick(24_999, false), Tick::Quiet(25_000));
     assert_eq!(talk.tick(25_000, false), Tick::Ping(35_000));
     assert_eq!(talk.tick(34_999, false), Tick::Quiet(35_000));
@@ -211,7 +212,7 @@ fn a_silent_client_is_pinged_then_closed_with_4408() {
 
 #[test]
 fn any_sign_of_life_is_as_good_as_a_pong() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     talk.tick(25_000, false);
     talk.say_at(30_000, r#"{"action":"ping"}"#);
     assert_eq!(talk.tick(35_000, false), Tick::Quiet(55_000));
@@ -219,7 +220,7 @@ fn any_sign_of_life_is_as_good_as_a_pong() {
 
 #[test]
 fn a_blocked_clients_missing_pong_is_not_held_against_it() {
-    let mut talk = Talk::open();
+    let mut talk = Chat::open();
     talk.tick(25_000, false);
     assert_eq!(talk.tick(36_000, true), Tick::Quiet(61_000));
 }
@@ -228,7 +229,7 @@ fn a_blocked_clients_missing_pong_is_not_held_against_it() {
 fn without_a_token_only_auth_and_ping_are_served_for_ten_seconds() {
     let rules = Rules { verify: Some(Arc::new(OneToken)), ..rules() };
     let access = Access::Waiting { deadline_ms: AUTH_TIMEOUT_MS, wanted: None };
-    let mut talk = Talk::with(rules, access);
+    let mut talk = Chat::with(rules, access);
     let wanted = crate::protocol::request::read_list("AAPL,MSFT");
     talk.session.greet("client_1", wanted, &talk.rules, at(0), &mut talk.desk);
     assert_eq!(talk.replies().len(), 1, "what the URL wants waits for the token");
@@ -255,11 +256,11 @@ fn a_token_that_does_not_come_or_is_bad_or_expires_closes_with_4401() {
         Tick::Close(close) => close.code.number(),
         other => panic!("{other:?}"),
     };
-    let mut silent = Talk::with(rules(), waiting());
+    let mut silent = Chat::with(rules(), waiting());
     assert_eq!(code(silent.tick(10_000, false)), 4401);
-    let mut wrong = Talk::with(rules(), waiting());
+    let mut wrong = Chat::with(rules(), waiting());
     assert_eq!(wrong.say_at(0, r#"{"action":"auth","token":"guess"}"#).1, Some(4401));
-    let mut short = Talk::with(rules(), waiting());
+    let mut short = Chat::with(rules(), waiting());
     short.say(r#"{"action":"auth","token":"short"}"#);
     short.session.heard(at(59_999));
     assert_eq!(short.tick(59_999, false), Tick::Quiet(60_000));
@@ -268,7 +269,7 @@ fn a_token_that_does_not_come_or_is_bad_or_expires_closes_with_4401() {
 
 #[test]
 fn a_narrower_token_drops_what_it_no_longer_covers() {
-    let mut talk = Talk::with(Rules { verify: Some(Arc::new(OneToken)), ..rules() }, Access::Open);
+    let mut talk = Chat::with(Rules { verify: Some(Arc::new(OneToken)), ..rules() }, Access::Open);
     talk.say(r#"{"action":"subscribe","symbols":["A","B"]}"#);
     let replies = talk.say(r#"{"action":"auth","token":"only-a"}"#);
     assert_eq!(replies[1], json(r#"{"type":"unsubscribed","symbols":["B"],"active":1}"#));
@@ -277,7 +278,7 @@ fn a_narrower_token_drops_what_it_no_longer_covers() {
 proptest! {
     #[test]
     fn every_message_is_answered_or_closes(texts in prop::collection::vec("[{}\\[\\]\":,a-zA-Z*0-9. ]{0,60}", 0..40)) {
-        let mut talk = Talk::open();
+        let mut talk = Chat::open();
         for text in texts {
             let (replies, close) = talk.say_at(0, &text);
             prop_assert_eq!(replies.len(), 1);

@@ -138,11 +138,13 @@ impl Ledger {
 
     /// Records `cost` units that were spent at `at_ms` without asking, over the limit or not.
     pub fn record(&mut self, windows: &[Window], cost: u32, at_ms: u64, now_ms: u64) {
+        // A clock that jumped back is noticed by whatever is asked first.
+        self.held_ms(now_ms);
         let at_ms = at_ms.min(now_ms);
         for window in distinct(windows) {
+            let log = self.aged(&window, now_ms);
             if cost > 0 && at_ms + window.keep_ms() > now_ms {
-                let spent = Entry { first_ms: at_ms, last_ms: at_ms, units: cost.into() };
-                self.aged(&window, now_ms).insert(&window, spent);
+                log.insert(&window, Entry { first_ms: at_ms, last_ms: at_ms, units: cost.into() });
             }
         }
     }

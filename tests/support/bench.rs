@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tickcast::broker::{Broker, Channel, Config, Event, Feed, GatewayId, Timing, memory, redis};
+use tickcast::broker::{Broker, Channel, Config, Event, Feed, GatewayId, Status, Timing, memory, redis};
 use tickcast::market::Symbol;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,6 +33,25 @@ impl Bench {
     pub fn on(server: RedisServer, timing: Timing) -> Bench {
         let broker = redis::start(&server.url().into(), &config(timing)).expect("the URL is good");
         Bench { broker, server: Some(server) }
+    }
+
+    /// A broker at this URL, whoever is there.
+    pub fn at(url: String, timing: Timing) -> Bench {
+        let broker = redis::start(&url.into(), &config(timing)).expect("the URL is good");
+        Bench { broker, server: None }
+    }
+
+    /// Waits until the broker is well.
+    pub async fn connected(&self) {
+        self.status(|status| status.connected).await;
+    }
+
+    /// Waits for a status.
+    pub async fn status(&self, holds: impl FnMut(&Status) -> bool) -> Status {
+        let mut status = self.broker.status.clone();
+        let found = timeout(DEADLINE, status.wait_for(holds)).await;
+        let found = found.unwrap_or_else(|_| panic!("not within {DEADLINE:?}; {:?}", self.broker.status.borrow()));
+        found.expect("the broker lives").clone()
     }
 
     /// The server below, of a bench that has one.
@@ -124,6 +143,11 @@ impl Reader {
             self.events.extend(events);
         }
         self.events.pop_front().expect("not empty")
+    }
+
+    /// Reads on until this event; what comes before it is of no interest.
+    pub async fn until(&mut self, event: &Event) {
+        while self.event().await != *event {}
     }
 
     /// The next event, which must be a message.

@@ -7,6 +7,7 @@ use axum::Router;
 use tickcast::broker::Broker;
 use tickcast::gateway::Gateway;
 use tickcast::gateway::config::{Auth, Config, Limits};
+use tickcast::protocol::session::Talk;
 
 fn number(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).expect("not zero")
@@ -26,7 +27,10 @@ pub fn config() -> Config {
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(10),
         slow_client_timeout: Duration::from_secs(30),
+        stale_after: Duration::from_secs(180),
+        talk: Talk::Quotes,
         wildcard: false,
+        compression: true,
         name: "tickcast".into(),
         api_base: None,
         allowed_origins: Vec::new(),

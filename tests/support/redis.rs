@@ -57,6 +57,14 @@ impl RedisServer {
         panic!("no redis-server came up on 20 free ports");
     }
 
+    /// A sentinel that watches the server on this port under the name `quotes`, and needs no other's agreement.
+    pub async fn start_sentinel(of: &str) -> RedisServer {
+        let sentinel = RedisServer::start_with(&["--sentinel"]).await;
+        sentinel.command(&["SENTINEL", "MONITOR", "quotes", "127.0.0.1", of, "1"]);
+        sentinel.command(&["SENTINEL", "SET", "quotes", "down-after-milliseconds", "1000"]);
+        sentinel
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -254,12 +262,17 @@ fn free_port() -> u16 {
 }
 
 fn spawn(port: u16, args: &[String], dir: &TempDir) -> Child {
+    // A sentinel insists on a file to write its findings to.
+    let config = dir.path().join("redis.conf");
+    std::fs::write(&config, "").expect("a directory for Redis");
     Command::new("redis-server")
+        .arg(config)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .arg("--dir")
         .arg(dir.path())
         .args(["--enable-debug-command", "local"])
         .args(args)
+        .current_dir(dir.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

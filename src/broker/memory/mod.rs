@@ -4,8 +4,8 @@
 //! leave delays, values) is found by the next call that looks, as in Redis. It knows no other process. Its clock is
 //! tokio's, so a test may pause it. State ends with the last handle.
 //!
-//! **At its limits** it behaves as Redis does: slow readers lose the oldest messages and are told ([`inbox`](super::inbox)),
-//! and a full store refuses ([`store`]).
+//! **At its limits** it behaves as Redis does: slow readers lose the oldest messages and are told (`inbox.rs`), and a full
+//! store refuses (`store.rs`).
 
 mod clock;
 mod leadership;

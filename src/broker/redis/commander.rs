@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use super::link::{Dialer, describe};
+use super::link::{Connection, Dialer, describe};
 use super::script::Script;
 use crate::broker::{BrokerError, Result};
 
@@ -55,28 +55,37 @@ impl Commander {
     /// Keeps a connection until told to stop.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         let mut made_before = false;
+        let mut replacement = None;
         loop {
             let failed = |why: &str| self.health.commands_down(why);
-            let Some(mut connection) = self.dialer.dial(1, stop, failed).await else { break };
+            let dialled = match replacement.take() {
+                Some(connection) => Some(connection),
+                None => self.dialer.dial(1, stop, failed).await,
+            };
+            let Some(mut connection) = dialled else { break };
             let since = Instant::now();
             if made_before {
                 self.health.reconnected();
             }
             made_before = true;
             self.read_only.send_replace(None);
-            self.health.commands_up();
             self.client.send_replace(Some(connection.client.clone()));
+            self.health.commands_up();
             let why = tokio::select! {
                 why = connection.ended() => why,
                 () = self.hangs(since) => "no answer in time".to_owned(),
-                () = self.stays_read_only() => "read-only; looking for a primary".to_owned(),
+                // The old one serves until the new one is there.
+                another = self.elsewhere(stop) => {
+                    replacement = another;
+                    continue;
+                }
                 () = stop.cancelled() => break,
             };
             self.client.send_replace(None);
             self.health.commands_down(&why);
         }
         self.client.send_replace(None);
-        self.health.commands_down("the broker was shut down");
+        self.health.stopped();
     }
 
     /// The connection's coming and going.
@@ -161,6 +170,12 @@ impl Commander {
         if hung.wait_for(is_this_one).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Another connection, after the server was read-only for too long.
+    async fn elsewhere(&self, stop: &CancellationToken) -> Option<Connection> {
+        self.stays_read_only().await;
+        self.dialer.dial(1, stop, |_| {}).await
     }
 
     async fn stays_read_only(&self) {

@@ -32,6 +32,8 @@ struct Parts {
     told: Option<(Arc<str>, Instant)>,
     /// Whether the first connection was logged.
     greeted: bool,
+    /// What goes away now goes on purpose.
+    stopped: bool,
 }
 
 /// One of the two connections.
@@ -55,6 +57,7 @@ impl Health {
             reconnects: 0,
             told: None,
             greeted: false,
+            stopped: false,
         };
         let status = watch::Sender::new(parts.status());
         Health { label, parts: Mutex::new(parts), status }
@@ -75,6 +78,13 @@ impl Health {
 
     pub(super) fn commands_down(&self, why: &str) {
         self.change(|parts| parts.commands = Link::Down(why.into()));
+    }
+
+    pub(super) fn stopped(&self) {
+        self.change(|parts| {
+            parts.stopped = true;
+            parts.commands = Link::Down("the broker was shut down".into());
+        });
     }
 
     pub(super) fn delivery_idle(&self) {
@@ -138,6 +148,9 @@ impl Parts {
     }
 
     fn log(&mut self, label: &str, status: &Status) {
+        if self.stopped {
+            return;
+        }
         let Some(problem) = &status.problem else {
             if status.connected && (self.told.take().is_some() || !self.greeted) {
                 self.greeted = true;

@@ -6,17 +6,19 @@
 //! restarts the wait, so a busy connection to a frozen server never counts as unresponsive. Owners watch for answers
 //! themselves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fred::clients::Client;
+use fred::error::ErrorKind;
 use fred::interfaces::ClientLike;
 use fred::prelude::Error;
 use fred::socket2::TcpKeepalive;
 use fred::types::config::{Config as FredConfig, ConnectionConfig, PerformanceConfig, TcpConfig};
 use fred::types::{ConnectHandle, RespVersion};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,6 +28,8 @@ use super::target::Target;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long its first commands (HELLO, SELECT) may take.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
+/// Events of other kinds that the library holds before anybody looks: a handful a connection.
+const LIBRARY_EVENTS: usize = 16;
 /// Commands that wait for the connection to take them; more are refused at once. At 64 KiB each, 64 MiB.
 const MAX_QUEUED_COMMANDS: usize = 1024;
 /// The longest wait between two attempts within the first minute: who returns from a restart is found within half a
@@ -56,17 +60,18 @@ impl Dialer {
         Dialer { target, only_resp2: AtomicBool::new(false), made: Notify::new() }
     }
 
-    /// Connects, as often as it takes; tells `failed` of each failure. `None` when it was told to stop.
+    /// Connects, as often as it takes; tells `failed` of each failure. `None` when it was told to stop. The library holds
+    /// so many messages for the connection's reader.
     pub(super) async fn dial(
         &self,
-        broadcast_capacity: usize,
+        queued_messages: usize,
         stop: &CancellationToken,
         mut failed: impl FnMut(&str),
     ) -> Option<Connection> {
         let mut backoff = Backoff::new(Instant::now());
         loop {
             let attempt = tokio::select! {
-                attempt = self.try_once(broadcast_capacity) => attempt,
+                attempt = self.try_once(queued_messages) => attempt,
                 () = stop.cancelled() => return None,
             };
             match attempt {
@@ -85,17 +90,21 @@ impl Dialer {
         }
     }
 
-    async fn try_once(&self, broadcast_capacity: usize) -> Result<Connection, Error> {
+    async fn try_once(&self, queued_messages: usize) -> Result<Connection, Error> {
         let version = if self.only_resp2.load(Ordering::Relaxed) { RespVersion::RESP2 } else { RespVersion::RESP3 };
         let config = FredConfig { version, ..self.target.config.clone() };
-        let performance = PerformanceConfig { broadcast_channel_capacity: broadcast_capacity, ..Default::default() };
+        let performance = PerformanceConfig { broadcast_channel_capacity: LIBRARY_EVENTS, ..Default::default() };
         let client = Client::new(config, Some(performance), Some(connection_config()), None);
+        // One capacity holds for nine channels, which makes 50 MiB of the one that needs to be large.
+        client.inner().notifications.pubsub.store(Arc::new(broadcast::Sender::new(queued_messages)));
+        // Joined before it is sent on, unlike `wait_for_connect`.
+        let mut connected = client.inner().notifications.connect.load().subscribe();
         let mut task = AbortOnDropHandle::new(client.connect());
         tokio::select! {
-            connected = wait_for_connect(&client) => connected?,
-            ended = &mut task => return Err(why_ended(ended)),
+            // A failure is told twice, and best by the task's end.
+            Ok(Ok(())) = connected.recv() => Ok(Connection { client, task }),
+            ended = &mut task => Err(why_ended(ended)),
         }
-        Ok(Connection { client, task })
     }
 }
 
@@ -106,28 +115,11 @@ impl Connection {
     }
 }
 
-/// The library tells of a connection on a channel that may be joined too late, hence the look at its state.
-async fn wait_for_connect(client: &Client) -> Result<(), Error> {
-    let connected = async {
-        loop {
-            if let Ok(connected) = timeout(Duration::from_millis(50), client.wait_for_connect()).await {
-                return connected;
-            }
-            if client.is_connected() {
-                return Ok(());
-            }
-        }
-    };
-    let limit = CONNECT_TIMEOUT + GREETING_TIMEOUT;
-    let late = |_| Error::new(fred::error::ErrorKind::Timeout, "no connection in time");
-    timeout(limit, connected).await.map_err(late).flatten()
-}
-
 fn why_ended(ended: <ConnectHandle as Future>::Output) -> Error {
     match ended {
-        Ok(Ok(())) => Error::new(fred::error::ErrorKind::IO, "connection closed"),
+        Ok(Ok(())) => Error::new(ErrorKind::IO, "connection closed"),
         Ok(Err(error)) => error,
-        Err(_) => Error::new(fred::error::ErrorKind::IO, "the connection's task failed"),
+        Err(_) => Error::new(ErrorKind::IO, "the connection's task failed"),
     }
 }
 
@@ -153,6 +145,14 @@ fn refuses_resp3(error: &Error) -> bool {
 /// An error in words for an operator.
 pub(super) fn describe(error: &Error) -> String {
     let details = error.details();
+    if *error.kind() == ErrorKind::Timeout {
+        return "no answer in time".to_owned();
+    }
+    // The library shows the system's errors as Rust does: Os { code: 111, kind: …, message: "Connection refused" }.
+    let quoted = details.split_once("message: \"").or_else(|| details.split_once("error: \""));
+    if let Some((told, _)) = quoted.and_then(|(_, rest)| rest.split_once('"')) {
+        return told.to_owned();
+    }
     let hint = match details.split(' ').next().unwrap_or_default() {
         "WRONGPASS" => " (check user and password in redis.url)",
         "NOAUTH" => " (redis.url needs a password)",
@@ -184,6 +184,15 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_reads_words() {
+        let refused =
+            Error::new(ErrorKind::IO, r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#);
+        assert_eq!(describe(&refused), "Connection refused");
+        let wrong = Error::new(ErrorKind::Auth, "WRONGPASS invalid username-password pair");
+        assert!(describe(&wrong).ends_with("pair (check user and password in redis.url)"));
+    }
 
     #[test]
     fn waits_grow_to_their_cap_with_jitter() {

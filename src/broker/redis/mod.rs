@@ -1,13 +1,13 @@
 //! The shared broker: Redis ≥ 6.2 and what speaks like it, single, cluster or sentinel group. The only place that
 //! names the client library.
 //!
-//! Two connections, since a subscribed one takes no commands in RESP2: [`commander`] carries commands, [`subscriber`]
+//! Two connections, since a subscribed one takes no commands in RESP2: `commander.rs` carries commands, `subscriber.rs`
 //! receives messages and proves that it does. Each is kept by a task of its own; a Redis that is absent, at start or
 //! later, is no error but a state that [`Status`](super::Status) tells. What must be atomic is a Lua script on Redis'
 //! clock, one round trip each.
 //!
 //! **At its limits**: calls end within 3 s and fail at once while there is no connection; a full command queue refuses;
-//! messages overflow as [`inbox`](super::inbox) says.
+//! messages overflow as `inbox.rs` says.
 //!
 //! **What an idle process costs** in commands, for those who are billed by them: one PUBLISH (every fifth an EVALSHA
 //! that writes as well) per probe interval, 86,400 a day at the default of one second, 8,640 at ten. A gateway's reports are

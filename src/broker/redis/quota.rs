@@ -46,27 +46,21 @@ impl Quota for Redis {
         if budget.windows.iter().any(|window| cost > window.limit.get()) {
             return Ok(Taken::Never);
         }
-        for _ in 0..MAX_ROUNDS {
-            let answer = self.quota(budget, "take", vec![i64::from(cost).into()]).await?;
-            match text(answer.get(1))?.as_str() {
-                "granted" => {
-                    self.with_shadow(budget, |shadow, now_ms| {
-                        shadow.own.record(&shadow.budget.windows, cost, now_ms, now_ms);
-                    });
-                    return Ok(Taken::Granted);
-                }
-                "wait" => return Ok(Taken::Wait(Duration::from_millis(number(answer.get(2))?))),
-                "lost" => self.tell_own(budget).await?,
-                _ => return Err(unexpected(&Value::Array(answer))),
+        let answer = self.quota(budget, "take", vec![i64::from(cost).into()]).await?;
+        match text(answer.get(1))?.as_str() {
+            "granted" => {
+                self.with_shadow(budget, |shadow, now_ms| shadow.own.record(&budget.windows, cost, now_ms, now_ms));
+                Ok(Taken::Granted)
             }
+            "wait" => Ok(Taken::Wait(Duration::from_millis(number(answer.get(2))?))),
+            _ => Err(unexpected(&Value::Array(answer))),
         }
-        Err(BrokerError::Unavailable("the budget's record is lost again and again".into()))
     }
 
     async fn record(&self, budget: &Budget, spent: &[(Duration, u32)]) -> Result<()> {
         let entries: Vec<(u64, u64)> = spent.iter().map(|(ago, cost)| (millis(*ago), u64::from(*cost))).collect();
         let logs = vec![entries; budget.windows.len()];
-        self.tell(budget, 0, &logs).await?;
+        self.quota(budget, "record", logs_told(0, &logs)).await?;
         self.with_shadow(budget, |shadow, now_ms| {
             for (ago, cost) in spent {
                 shadow.own.record(&budget.windows, *cost, now_ms.saturating_sub(millis(*ago)), now_ms);
@@ -122,31 +116,25 @@ impl Redis {
         }
     }
 
-    /// Tells what this process has spent of a budget whose record was lost.
-    async fn tell_own(&self, budget: &Budget) -> Result<()> {
-        let (held_ms, logs) = self.with_shadow(budget, |shadow, now_ms| {
-            shadow.own.levels(&budget.windows, now_ms);
-            let spent = |window| shadow.own.log(window).map(|log| log.spent(now_ms).collect()).unwrap_or_default();
-            let logs: Vec<Vec<(u64, u64)>> = budget.windows.iter().map(spent).collect();
-            (shadow.own.held_ms(now_ms), logs)
-        });
-        self.tell(budget, held_ms, &logs).await
-    }
-
-    async fn tell(&self, budget: &Budget, held_ms: u64, logs: &[Vec<(u64, u64)>]) -> Result<()> {
-        let mut args: Vec<Value> = vec![held_ms.to_string().into()];
-        for log in logs {
-            args.push(log.len().to_string().into());
-            for (ago_ms, units) in log {
-                args.push(ago_ms.to_string().into());
-                args.push(units.to_string().into());
-            }
-        }
-        self.quota(budget, "record", args).await.map(drop)
-    }
-
-    /// Calls the script, and notes the record's name unless it has to be told something first.
+    /// Calls the script; first tells what this process has spent, when the record is not the one that it knows.
     async fn quota(&self, budget: &Budget, verb: &str, more: Vec<Value>) -> Result<Vec<Value>> {
+        for _ in 0..MAX_ROUNDS {
+            let answer = self.quota_once(budget, verb, more.clone()).await?;
+            if text(answer.get(1))? != "lost" {
+                return Ok(answer);
+            }
+            let told = self.with_shadow(budget, |shadow, now_ms| {
+                shadow.own.levels(&budget.windows, now_ms);
+                let spent = |window| shadow.own.log(window).map(|log| log.spent(now_ms).collect()).unwrap_or_default();
+                let logs: Vec<Vec<(u64, u64)>> = budget.windows.iter().map(spent).collect();
+                logs_told(shadow.own.held_ms(now_ms), &logs)
+            });
+            self.quota_once(budget, "tell", told).await?;
+        }
+        Err(BrokerError::Unavailable("the budget's record is lost again and again".into()))
+    }
+
+    async fn quota_once(&self, budget: &Budget, verb: &str, more: Vec<Value>) -> Result<Vec<Value>> {
         let known = self.with_shadow(budget, |shadow, _| shadow.record.clone());
         let keys = vec![self.names.key(&[keys::RATELIMIT_PREFIX, &budget.name].concat()).into()];
         let mut args: Vec<Value> = vec!["".into(), known.into(), budget.windows.len().to_string().into()];
@@ -182,6 +170,16 @@ impl Redis {
         }
         call(shadow, now_ms)
     }
+}
+
+/// How long it is held, then of each window how many entries, how long ago and how much each.
+fn logs_told(held_ms: u64, logs: &[Vec<(u64, u64)>]) -> Vec<Value> {
+    let mut args: Vec<Value> = vec![held_ms.to_string().into()];
+    for log in logs {
+        args.push(log.len().to_string().into());
+        args.extend(log.iter().flat_map(|(ago_ms, units)| [ago_ms.to_string().into(), units.to_string().into()]));
+    }
+    args
 }
 
 fn millis(span: Duration) -> u64 {

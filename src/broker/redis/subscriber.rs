@@ -81,8 +81,9 @@ impl Subscriber {
                 why = self.receive(&mut connection, &mut wanted) => why,
                 () = stop.cancelled() => break,
             };
-            self.hub.prove(ChannelSet::NONE);
+            // In this order, so that whoever is told by its feed finds the status to agree.
             self.health.delivery_down(&why);
+            self.hub.prove(ChannelSet::NONE);
         }
         self.hub.prove(ChannelSet::NONE);
     }
@@ -136,6 +137,9 @@ impl Subscriber {
         let mut names: Vec<String> = wanted.iter().map(name).collect();
         names.push(self.names.probe.clone());
         let dropped: Vec<String> = link.claimed.without(wanted).iter().map(name).collect();
+        // Before Redis is told, so that no new feed takes a channel for proved that is just being dropped.
+        link.proved = link.proved.only(wanted);
+        self.hub.prove(link.proved);
         let commands = async {
             client.subscribe(names).await?;
             if !dropped.is_empty() {

@@ -59,11 +59,27 @@ pub(super) const GATEWAY: &[Key] = &[
     )
     .unit("seconds"),
     Key::new(
+        "gateway.stale_after_s",
+        Kind::Number { min: 0.0, max: 86_400.0 },
+        "180",
+        "How long after its last update a symbol's watchers are told `stale`; 0 never. Our publisher repeats an unchanged \
+         quote when half of cache.ttl_latest_s is over (150 s), so less than that calls quiet symbols stale. Quotes of a \
+         closed market are not.",
+    )
+    .unit("seconds"),
+    Key::new(
         "gateway.wildcard",
         Kind::Bool,
         "false",
         "Whether clients may subscribe to \"*\", every symbol there is. Off, since one such client costs as much \
          as all others together.",
+    ),
+    Key::new(
+        "gateway.compression",
+        Kind::Bool,
+        "true",
+        "Whether to agree to permessage-deflate. Messages of 512 bytes and more are compressed once for all who agreed; \
+         shorter ones gain nothing and are sent as they are.",
     ),
     Key::new(
         "gateway.name",

@@ -11,7 +11,7 @@ use crate::gateway::admission::Permit;
 use crate::hub::{Hub, LaneId};
 use crate::protocol::auth::Access;
 use crate::protocol::message::Selection;
-use crate::protocol::publication::Dialect;
+use crate::protocol::publication::{Coding, Form};
 use crate::protocol::reader::Reader;
 use crate::protocol::session::{Now, Session};
 
@@ -21,12 +21,20 @@ pub(in crate::gateway) struct Adopted {
     /// What was read beyond the request.
     pub(in crate::gateway) early: Bytes,
     pub(in crate::gateway) client_id: ClientId,
-    pub(in crate::gateway) dialect: Dialect,
+    pub(in crate::gateway) form: Form,
     /// The symbols of the URL.
     pub(in crate::gateway) wanted: Selection,
     pub(in crate::gateway) access: Access,
     pub(in crate::gateway) peer: Peer,
     pub(in crate::gateway) permit: Permit,
+}
+
+/// What stays of an [`Adopted`] connection for as long as it lives.
+pub(super) struct Settled {
+    pub(super) coding: Coding,
+    pub(super) client_id: ClientId,
+    pub(super) peer: Peer,
+    pub(super) permit: Permit,
 }
 
 /// A client's name: its own choice, or a random one. It identifies nothing and need not be unique.
@@ -72,6 +80,8 @@ pub(super) struct Connection {
     pub(super) stream: mio::net::TcpStream,
     pub(super) session: Session,
     pub(super) reader: Reader,
+    /// Whether it may send compressed messages.
+    pub(super) coding: Coding,
     pub(super) client_id: ClientId,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
@@ -90,15 +100,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    #[expect(clippy::too_many_arguments, reason = "called once, with what the shard has just unpacked")]
+    /// The session and the rest of what was adopted, on its lane.
     pub(super) fn new(
         lane: LaneId,
         generation: u32,
         stream: mio::net::TcpStream,
         session: Session,
-        client_id: ClientId,
-        peer: Peer,
-        permit: Permit,
+        adopted: Settled,
         now: Now,
     ) -> Connection {
         Connection {
@@ -107,8 +115,9 @@ impl Connection {
             stream,
             session,
             reader: Reader::default(),
-            client_id,
-            peer,
+            coding: adopted.coding,
+            client_id: adopted.client_id,
+            peer: adopted.peer,
             phase: Phase::Open,
             blocked_since_ms: None,
             read_closed: false,
@@ -116,7 +125,7 @@ impl Connection {
             drain_at_ms: None,
             timer_ms: u64::MAX,
             opened_ms: now.mono_ms,
-            _permit: permit,
+            _permit: adopted.permit,
         }
     }
 

@@ -6,14 +6,14 @@ use mio::{Interest as Wish, Token};
 use tracing::debug;
 
 use super::Shard;
-use super::connection::{Adopted, Connection};
+use super::connection::{Adopted, Connection, Settled};
 use super::desk::LaneDesk;
 use crate::gateway::inbox::{Order, TakeUpdates, Waiting};
 use crate::hub::{Arrival, LaneId, MAX_QUEUED};
 use crate::market::Symbol;
 use crate::protocol::message::Selection;
 use crate::protocol::reply::Status;
-use crate::protocol::session::Session;
+use crate::protocol::session::{Session, Talk};
 
 impl Shard {
     pub(super) fn take_inbox(&mut self) {
@@ -29,9 +29,6 @@ impl Shard {
             self.adopt(adopted);
         }
         let now_ms = self.now.mono_ms;
-        for (publication, arrival) in taken.cached.drain(..) {
-            self.hub.publish(&publication, arrival, now_ms);
-        }
         while self.hub.queued() < MAX_QUEUED
             && let Some(waiting) = taken.queue.pop_front()
         {
@@ -50,6 +47,9 @@ impl Shard {
             }
             for notice in taken.notices.drain(..) {
                 self.hub.notify_all(&notice);
+            }
+            for (publication, arrival) in taken.cached.drain(..) {
+                self.hub.publish(&publication, arrival, now_ms);
             }
         }
         self.taken = taken;
@@ -77,8 +77,8 @@ impl Shard {
     }
 
     pub(super) fn adopt(&mut self, adopted: Adopted) {
-        let lane = self.hub.attach(adopted.dialect);
-        let Adopted { stream, early, client_id, wanted, access, peer, permit, .. } = adopted;
+        let lane = self.hub.attach(adopted.form);
+        let Adopted { stream, early, client_id, form, wanted, access, peer, permit } = adopted;
         let mut stream = mio::net::TcpStream::from_std(stream);
         if let Err(error) = self.poll.registry().register(&mut stream, Token(lane.index()), Wish::READABLE) {
             debug!(%error, client = %client_id, "a socket could not be registered");
@@ -88,7 +88,8 @@ impl Shard {
         }
         let session = Session::new(access, &self.parts.rules, self.now);
         self.generation = self.generation.wrapping_add(1);
-        let connection = Connection::new(lane, self.generation, stream, session, client_id, peer, permit, self.now);
+        let settled = Settled { coding: form.coding, client_id, peer, permit };
+        let connection = Connection::new(lane, self.generation, stream, session, settled, self.now);
         debug!(client = %connection.client_id, %peer, shard = self.parts.index, "connected");
         if self.connections.len() <= lane.index() {
             self.connections.resize_with(lane.index() + 1, || None);
@@ -109,6 +110,9 @@ impl Shard {
     }
 
     pub(super) fn greet(&mut self, lane: LaneId, wanted: Selection) {
+        if self.parts.rules.talk == Talk::Echo {
+            return;
+        }
         let (rules, now) = (Arc::clone(&self.parts.rules), self.now);
         let mut unknown = Vec::new();
         if let Some(connection) = self.connections[lane.index()].as_mut() {

@@ -8,9 +8,12 @@ use super::connection::Phase;
 use super::desk::LaneDesk;
 use super::{LINGER_BYTES, MAX_REPLY_BYTES, Shard};
 use crate::hub::LaneId;
+use crate::protocol::deflate::compress;
 use crate::protocol::frame;
 use crate::protocol::message::Close;
+use crate::protocol::publication::Coding;
 use crate::protocol::reader::Inbound;
+use crate::protocol::session::Talk;
 
 impl Shard {
     pub(super) fn read(&mut self, lane: LaneId) {
@@ -54,16 +57,19 @@ impl Shard {
         }
         let mut unknown = Vec::new();
         let mut goodbye = None;
+        let coding = connection.coding;
         let (session, hub) = (&mut connection.session, &mut self.hub);
-        let outcome = connection.reader.read(&mut self.receive[..length], &rules.read, |inbound| {
+        let outcome = connection.reader.read(&mut self.receive[..length], &rules.read, coding, |inbound| {
             let mut desk = LaneDesk { hub, lane, unknown: &mut unknown };
             match inbound {
+                Inbound::Text(text) if rules.talk == Talk::Echo => hub.reply(lane, echo_text(text, coding)),
+                Inbound::Binary(bytes) if rules.talk == Talk::Echo => hub.reply(lane, echo_binary(bytes, coding)),
                 Inbound::Text(text) => {
                     return session.on_text(text, &rules, now, &mut desk).map_break(|close| {
                         goodbye = Some(Goodbye::Ours(close));
                     });
                 }
-                Inbound::Binary(_) => {}
+                Inbound::Binary(_) => {} // the reader refuses them
                 Inbound::Ping(payload) => {
                     session.heard(now);
                     hub.reply(lane, frame::pong(payload));
@@ -91,6 +97,20 @@ impl Shard {
                 self.closing(lane, code.unwrap_or(1005));
             }
         }
+    }
+}
+
+fn echo_text(text: &str, coding: Coding) -> Box<[u8]> {
+    match coding {
+        Coding::Plain => frame::text(text),
+        Coding::Deflate => frame::deflated_text(&compress(text.as_bytes())),
+    }
+}
+
+fn echo_binary(bytes: &[u8], coding: Coding) -> Box<[u8]> {
+    match coding {
+        Coding::Plain => frame::binary(bytes),
+        Coding::Deflate => frame::deflated_binary(&compress(bytes)),
     }
 }
 

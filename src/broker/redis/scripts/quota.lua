@@ -7,12 +7,13 @@
 --   reset               when an operator reset it: what was spent before does not count
 -- ARGV: now (ms; empty: Redis' clock), the record's name as the caller knows it (empty: never seen), the number of
 --       windows, length and limit of each, what to do, and what that needs:
---   take cost        Returns {name, "granted"}, {name, "wait", ms} or, when the caller knows of another record,
---                    {name, "lost"}: then it records what it has spent itself, and asks again.
+--   take cost        Returns {name, "granted"} or {name, "wait", ms}.
 --   record hold n…   hold (ms), then for each window the number of entries, and how long ago (ms) and how much of each.
 --                    Returns {name, "recorded"}.
 --   hold ms          Returns {name, "held"}.
---   levels           Returns {name, "levels", now, ms held, the log of each window}.
+--   tell             As `record`: what the caller has spent itself, told after these three returned {name, "lost"},
+--                    which they do when the caller knows of another record.
+--   levels           Returns {name, "levels", now, ms held, the log of each window}; writes nothing.
 --   reset            Returns {name, "reset"}.
 
 local KEY = KEYS[1]
@@ -64,7 +65,16 @@ local function join(log, window)
   return joined
 end
 
--- Reads a log without what no longer counts; what lies in the future is brought back to now.
+local function format(log)
+  local entries = {}
+  for i, entry in ipairs(log) do
+    entries[i] = text(entry[1]) .. ':' .. text(entry[2]) .. ':' .. text(entry[3])
+  end
+  return table.concat(entries, ' ')
+end
+
+-- Reads a log without what no longer counts. When the clock jumped back, what lies in the future is brought back to
+-- now, for good: it counts for one window from here.
 local function read(window)
   local log = {}
   local written = redis.call('HGET', KEY, field(window)) or ''
@@ -77,6 +87,7 @@ local function read(window)
       entry[2] = math.min(entry[2], now)
     end
     log = join(log, window)
+    redis.call('HSET', KEY, field(window), format(log))
   end
   local young = {}
   for _, entry in ipairs(log) do
@@ -87,14 +98,6 @@ local function read(window)
   return young
 end
 
-local function format(log)
-  local entries = {}
-  for i, entry in ipairs(log) do
-    entries[i] = text(entry[1]) .. ':' .. text(entry[2]) .. ':' .. text(entry[3])
-  end
-  return table.concat(entries, ' ')
-end
-
 local function held()
   local set, till = string.match(redis.call('HGET', KEY, 'hold') or '', '^(%d+):(%d+)$')
   if not set then
@@ -102,8 +105,9 @@ local function held()
   end
   set, till = tonumber(set), tonumber(till)
   if set > now then
-    -- The clock jumped back: as long again as it was to be.
+    -- The clock jumped back: as long from now as it was to be, for good.
     till = now + till - set
+    redis.call('HSET', KEY, 'hold', text(now) .. ':' .. text(till))
   end
   return math.max(till - now, 0)
 end
@@ -159,7 +163,7 @@ if verb == 'levels' then
   return { born or known, 'levels', text(now), text(held()), unpack(logs) }
 end
 
-if verb == 'take' and known ~= '' and known ~= born then
+if verb ~= 'tell' and known ~= '' and known ~= born then
   return { born or '', 'lost' }
 end
 
@@ -171,7 +175,7 @@ if verb == 'hold' then
   return { name, 'held' }
 end
 
-if verb == 'record' then
+if verb == 'record' or verb == 'tell' then
   hold(tonumber(ARGV[arg]))
   arg = arg + 1
   local reset = tonumber(redis.call('HGET', KEY, 'reset') or '0')

@@ -1,14 +1,15 @@
 -- Renews a gateway's lease and sets its own counts.
 --
 -- ARGV from the fifth on: the gateway, its lease (ms), how many active symbols to look after, then symbols and counts
--- Returns {symbols held for the gateway, more, unsent events}. When the gateway's own lease has run out and there is
--- more to subtract, nothing was set and the number is -1: sweep, then report again.
+-- Returns {symbols held for the gateway, more, unsent events, lost}. `lost` is 1 when a key is gone that only a report
+-- of everything brings back at once. When the gateway's own lease has run out and there is more to subtract, nothing
+-- was set and the number is -1: sweep, then report again.
 
 local id, hash = ARGV[5], GATEWAY .. ARGV[5]
 local more = sweep()
 local lease = redis.call('ZSCORE', GATEWAYS, id)
 if lease and tonumber(lease) <= now then
-  return { -1, more, unsent }
+  return { -1, more, unsent, 0 }
 end
 if not lease then
   -- What is left under this name has been counted by nobody. The number returned makes its owner report everything.
@@ -16,6 +17,7 @@ if not lease then
   live[#live + 1] = id
 end
 redis.call('ZADD', GATEWAYS, string.format('%.0f', now + tonumber(ARGV[6])), id)
+local lost = redis.call('EXISTS', ACTIVE) == 0 and redis.call('EXISTS', hash) == 1
 
 for i = 8, #ARGV, 2 do
   local symbol, count = ARGV[i], tonumber(ARGV[i + 1])
@@ -35,4 +37,4 @@ if some > 0 then
   end
 end
 
-return { redis.call('HLEN', hash), more, unsent }
+return { redis.call('HLEN', hash), more, unsent, lost and 1 or 0 }
