@@ -48,6 +48,16 @@ test("the README shows the examples that tests run, word for word", () => {
   }
 });
 
+test("the gateway's own page is served this client, as it is built now", () => {
+  const path = join(tmpdir(), `tickcast-client-page-${process.pid}.js`);
+  try {
+    execFileSync(process.execPath, [join(root, "scripts/bundle.js"), path]);
+    assert.ok(readFileSync(path).equals(readFileSync(join(root, "../../web/tickcast-client.js"))), "run: npm run pages");
+  } finally {
+    rmSync(path, { force: true });
+  }
+});
+
 test("the bundle is one module without imports, and complains about a missing path", () => {
   const path = join(tmpdir(), `tickcast-client-${process.pid}.js`);
   const bundle = (...args) => spawnSync(process.execPath, [join(root, "scripts/bundle.js"), ...args], { encoding: "utf8" });
