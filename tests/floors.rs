@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor with the floors it may use. Whatever is not listed is forbidden; `main.rs` and `lib.rs` see everything.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("market", &[]),
     ("quota", &["market"]),
     ("protocol", &["market"]),
@@ -17,9 +17,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("provider", &["market", "quota", "protocol", "broker"]),
     ("cache", &["market", "quota", "protocol", "broker", "provider"]),
     ("publisher", &["market", "quota", "protocol", "broker", "provider", "cache"]),
+    ("web", &[]),
     ("gateway", &["market", "protocol", "hub", "broker"]),
-    ("ops", &["market", "protocol", "hub", "broker", "quota", "provider", "cache", "gateway"]),
-    ("api", &["market", "protocol", "hub", "broker", "quota", "provider", "cache", "gateway", "ops"]),
+    ("ops", &["market", "protocol", "hub", "broker", "quota", "provider", "cache", "gateway", "web"]),
+    ("api", &["market", "protocol", "hub", "broker", "quota", "provider", "cache", "gateway", "ops", "web"]),
     ("config", &["market", "quota", "protocol", "broker", "provider", "cache", "publisher", "gateway", "ops", "api"]),
     ("logging", &["config"]),
     (

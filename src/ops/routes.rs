@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::access::Access;
 use super::control::{AskError, ask};
 use super::{Health, MAX_BODY_BYTES, MAX_LISTED, health};
+use crate::web::Page;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -24,8 +25,10 @@ struct Desk {
 }
 
 pub(super) fn router(health: Health, access: Access) -> Router {
+    let page = Page::operators();
     Router::new()
-        .route("/", get(index))
+        .merge(page.routes())
+        .route("/", get(move |headers: HeaderMap| async move { index(&headers, &page) }))
         .route("/health", get(show_health))
         .route("/live", get(|| async { Json(json!({"status": "live"})) }))
         .route("/ready", get(show_ready))
@@ -43,10 +46,15 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
-async fn index() -> Json<Value> {
-    Json(json!({
-        "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "POST /control"],
-    }))
+/// The page for browsers; for scripts, what there is.
+fn index(headers: &HeaderMap, page: &Page) -> Response {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") {
+        return page.index();
+    }
+    let paths =
+        ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "POST /control"];
+    Json(json!({"paths": paths})).into_response()
 }
 
 async fn not_found(uri: Uri) -> Response {
