@@ -67,7 +67,7 @@ export function showGateway(gateway, rates) {
     Connections: `${whole(gateway.connections)} of ${whole(gateway.max_connections)}`,
     Subscriptions: whole(gateway.subscriptions),
     Symbols: whole(gateway.symbols),
-    "By event loop": gateway.shard_connections.map(whole).join(" · "),
+    "WebSockets by event loop": gateway.shard_connections.map(whole).join(" · "),
   });
   const rate = (name) => perSecond(rates?.perSecond(`tickcast_${name}_total`));
   facts("rates", {
@@ -84,7 +84,7 @@ export function showGateway(gateway, rates) {
     return seconds === undefined ? NONE : millis(seconds * 1000);
   };
   facts("lag", {
-    "Feed": gateway.feed_connected ? "connected" : "away",
+    Feed: gateway.feed_connected ? "connected" : "away",
     "Last update": span(gateway.last_message_age_ms),
     "Fan-out, half below": within("tickcast_fanout_seconds", 0.5),
     "99 % below": within("tickcast_fanout_seconds", 0.99),

@@ -8,7 +8,7 @@ import { begin, remember, split } from "./symbols.js";
 import { Watchlist } from "./watchlist.js";
 
 /** Updates a second and symbol that eyes can follow; the newest comes in any case. */
-const MAX_RATE = 5;
+const MAX_RATE = 4;
 const TOKEN = "tickcast.token";
 /** Every symbol: a row each is what a watchlist is, so it takes none of these. */
 const ALL = "*";
@@ -97,13 +97,14 @@ function say(text) {
 }
 
 function showState(connection) {
-  const { text, tone, retry } = link(connection);
+  if (connection.code === 4401 && connection.state !== "connecting") askToken();
+  const asking = !$("token").hidden;
+  const { text, tone, retry } = asking ? { text: "needs a token", tone: "", retry: false } : link(connection);
   const pill = $("connection");
   pill.dataset.state = connection.state;
   pill.dataset.tone = tone;
   pill.textContent = text;
   $("retry").hidden = !retry;
-  if (connection.code === 4401 && connection.state !== "connecting") askToken();
   showStanding();
 }
 
@@ -140,13 +141,15 @@ client.on("error", ({ code, message, symbol }) => {
 });
 $("retry").addEventListener("click", () => client.reconnect());
 
-// ---- a token, where the gateway wants one: kept for this tab only
+// ---- a token, where the gateway wants one: kept for this tab only, and nothing is tried meanwhile
 
 function askToken() {
   if (!$("token").hidden) return;
+  if (forTab.get(TOKEN) !== undefined) say("The token was refused.");
   forTab.remove(TOKEN);
   $("token").hidden = false;
   $("secret").focus();
+  client.close();
 }
 
 $("token").addEventListener("submit", (event) => {
@@ -154,6 +157,7 @@ $("token").addEventListener("submit", (event) => {
   forTab.set(TOKEN, $("secret").value);
   $("secret").value = "";
   $("token").hidden = true;
+  say("");
   client.reconnect();
 });
 
