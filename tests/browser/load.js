@@ -24,7 +24,8 @@ export async function measure({ symbols: count, perSecond, seconds, end = async 
     await page.send("Performance.enable", { timeDomain: "threadTicks" });
     const read = async () => {
       const { metrics } = await page.send("Performance.getMetrics");
-      return { at: performance.now(), rounds: feed.rounds, ...Object.fromEntries(metrics.map(({ name, value }) => [name, value])) };
+      const total = await page.evaluate(`parseInt(document.getElementById("rate").title.replaceAll(",", ""))`);
+      return { at: performance.now(), rounds: feed.rounds, total, ...Object.fromEntries(metrics.map(({ name, value }) => [name, value])) };
     };
     const before = await read();
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -33,7 +34,7 @@ export async function measure({ symbols: count, perSecond, seconds, end = async 
     const share = (name) => (after[name] - before[name]) / tookS;
     const result = {
       publishedPerSecond: ((after.rounds - before.rounds) * count) / tookS,
-      received: await page.evaluate(`document.getElementById("rate").textContent`),
+      receivedPerSecond: (after.total - before.total) / tookS,
       mainThread: share("ThreadTime"),
       tasks: share("TaskDuration"),
       script: share("ScriptDuration"),
@@ -42,7 +43,7 @@ export async function measure({ symbols: count, perSecond, seconds, end = async 
       heapMB: after.JSHeapUsedSize / 1e6,
       nodes: after.Nodes,
     };
-    feed.stop();
+    feed.settle();
     await end(page, feed);
     return result;
   } finally {

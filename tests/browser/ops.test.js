@@ -90,7 +90,7 @@ test("a failing vendor's breaker and the budget that is left are shown", async (
   await once(vendor, "listening");
   ends.push(() => vendor.close());
   const base = `providers.binance.base_url=http://127.0.0.1:${vendor.address().port}`;
-  const server = await serve(["--provider", "binance", "--set", base, "--set", "publisher.pinned=BTC-USDT"]);
+  const server = await serve(["--provider", "binance", "--set", base, "--set", "providers.binance.per_minute=60", "--set", "publisher.pinned=BTC-USDT"]);
   const { page } = await open(server.ops);
   await shows(page, "#providers .breaker", /^open$/);
   await shows(page, "#providers .budget", /a minute\s*[\d,]+ of [\d,]+/);

@@ -13,11 +13,13 @@ export class Meters {
   #ages = [];
   #next = 0;
   #count = 0;
+  #total = 0;
   #since = performance.now();
 
   /** Counts one update. */
   arrived(quote) {
     this.#count++;
+    this.#total++;
     if (quote.snapshot || !Number.isFinite(quote.ageMs)) return;
     this.#ages[this.#next] = quote.ageMs;
     this.#next = (this.#next + 1) % SAMPLES;
@@ -34,6 +36,7 @@ export class Meters {
     client.on("state", ({ state }) => (state === "open" ? ask() : (roundTrip.textContent = "…")));
     setInterval(() => {
       rate.textContent = `${this.#perSecond().toLocaleString()} /s`;
+      rate.title = `${this.#total.toLocaleString()} since the page was opened`;
       arrival.textContent = this.#spread() ?? "…";
     }, READ_MS);
   }

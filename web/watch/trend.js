@@ -4,6 +4,8 @@
 
 const POINTS = 60;
 const GAP_MS = 1000;
+/** Fewer than these do not fill the width, so that a beginning looks like one. */
+const FEW = 20;
 
 export class Trend {
   #points = [];
@@ -35,7 +37,7 @@ export class Trend {
       if (point < least) least = point;
       if (point > most) most = point;
     }
-    const step = width / (POINTS - 1);
+    const step = width / (Math.max(FEW, points.length) - 1);
     const scale = most > least ? (height - 4) / (most - least) : 0;
     const middle = scale ? 0 : (height - 4) / 2;
     let line = "";
