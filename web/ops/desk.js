@@ -10,17 +10,17 @@ const PATIENCE_MS = 5000;
 /** The port wants a token, or another one. */
 export class Unauthorized extends Error {}
 
-/** Health, statistics and metrics, read together. */
-export async function read() {
-  const paths = ["health", "stats", "metrics?format=json"];
-  const [health, stats, metrics] = await Promise.all(
-    paths.map(async (path) => {
-      const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-      if (!response.ok) throw new Error(`/${path} answered ${response.status}`);
-      return response.json();
-    }),
-  );
+/** Health, statistics and metrics, read together; `budgets`: asked of the broker first, so that they are as of now. */
+export async function read({ budgets }) {
+  if (budgets) await get("quota");
+  const [health, stats, metrics] = await Promise.all(["health", "stats", "metrics?format=json"].map(get));
   return { health, stats, metrics };
+}
+
+async function get(path) {
+  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (!response.ok) throw new Error(`/${path} answered ${response.status}`);
+  return response.json();
 }
 
 /** Sends a control message; resolves with what was answered, in words. */

@@ -6,14 +6,22 @@ import { showGateway, showProcess, showPublisher } from "./panels.js";
 import { Rates } from "./rates.js";
 
 const READ_MS = 2000;
+/** Budgets are kept in the broker, and a hosted Redis bills what it is asked. */
+const BUDGETS_MS = 10_000;
 const $ = (id) => document.getElementById(id);
 const rates = new Rates();
 let heardAt = undefined;
+let budgetsAt = -Infinity;
+/** Whether a provider here has a budget at all. */
+let budgeted = false;
 
 async function look() {
   try {
-    const { health, stats, metrics } = await read();
+    const due = budgeted && performance.now() - budgetsAt >= BUDGETS_MS;
+    const { health, stats, metrics } = await read({ budgets: due });
     const now = performance.now();
+    if (due) budgetsAt = now;
+    budgeted = Object.values(stats.publisher?.providers ?? {}).some(({ budget }) => Object.keys(budget).length > 0);
     const since = rates.take(metrics, now);
     heardAt = now;
     showProcess(health);
