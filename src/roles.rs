@@ -121,7 +121,8 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     let health = Arc::new(OnceLock::new());
     let gateway = match role {
         Role::Serve | Role::Gateway => {
-            let front = api::Front { showcase: showcase(config, &providers), health: Arc::clone(&health) };
+            let api_base = config.gateway.api_base.clone();
+            let front = api::Front { showcase: showcase(config, &providers), api_base, health: Arc::clone(&health) };
             Some(Gateway::start(&config.gateway, &broker, api::router(front)).await?)
         }
         Role::Publisher => None,
@@ -191,7 +192,7 @@ fn welcome(config: &Config, public: SocketAddr, ops: SocketAddr) {
     };
     info!("page    http://{}/", host(public));
     info!("socket  ws://{}/ws", host(public));
-    info!("ops     http://{}/health", host(ops));
+    info!("ops     http://{}/", host(ops));
     if config.publisher.providers == [provider::Name::Simulated] {
         info!("quotes are simulated; for live ones without a key: tickcast serve --provider binance");
     }

@@ -2,8 +2,6 @@
 //!
 //! Every answer carries the security headers of `secured`; the page loads nothing from elsewhere.
 
-mod page;
-
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -15,32 +13,39 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::market::Symbol;
 use crate::ops::Health;
+use crate::web::Page;
 
 /// What the public port shows.
 #[derive(Clone)]
 pub struct Front {
     /// The symbols the page shows first.
     pub showcase: Vec<Symbol>,
+    /// Where clients poll when the socket fails, if that is elsewhere: the page may connect there.
+    pub api_base: Option<String>,
     /// How the process is doing; set once the ops port is up.
     pub health: Arc<OnceLock<Health>>,
 }
 
 /// The public port's HTTP application.
 pub fn router(front: Front) -> Router {
+    let page = Page::watchlist(front.api_base.as_deref());
     Router::new()
-        .route("/", get(page::index))
-        .route("/app.js", get(page::script))
-        .route("/style.css", get(page::style))
-        .route("/favicon.ico", get(page::icon))
-        .route("/demo.json", get(page::demo))
+        .merge(page.routes())
+        .route("/", get(move || async move { page.index() }))
+        .route("/demo.json", get(demo))
         .route("/health", get(health))
         .fallback(not_found)
         .layer(from_fn(secured))
         .with_state(front)
+}
+
+/// What the page shows first.
+async fn demo(State(front): State<Front>) -> Json<Value> {
+    Json(json!({"symbols": front.showcase}))
 }
 
 async fn health(State(front): State<Front>) -> Response {

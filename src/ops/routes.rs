@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -16,6 +16,7 @@ use super::access::Access;
 use super::control::{AskError, ask};
 use super::{Health, MAX_BODY_BYTES, MAX_LISTED, Publishing, ResetError, health};
 use crate::provider;
+use crate::web::Page;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -25,8 +26,10 @@ struct Desk {
 }
 
 pub(super) fn router(health: Health, access: Access) -> Router {
+    let page = Page::operators();
     Router::new()
-        .route("/", get(index))
+        .merge(page.routes())
+        .route("/", get(move |headers: HeaderMap| async move { index(&headers, &page) }))
         .route("/health", get(show_health))
         .route("/live", get(|| async { Json(json!({"status": "live"})) }))
         .route("/ready", get(show_ready))
@@ -46,11 +49,17 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
-async fn index() -> Json<Value> {
+/// The page for browsers; for scripts, what there is.
+fn index(headers: &HeaderMap, page: &Page) -> Response {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") {
+        return page.index();
+    }
     Json(json!({
         "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "/quota",
             "POST /control", "POST /quota/reset/{provider}"],
     }))
+    .into_response()
 }
 
 async fn not_found(uri: Uri) -> Response {
