@@ -4,11 +4,14 @@
 //! asked to leave while quotes still flow, then the gateway ends, then the publisher hands over, then the ops port and the
 //! broker. A second signal ends the process at once.
 
+mod log_level;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -17,14 +20,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api;
-use crate::broker::{self, Broker, Channel, Event};
-use crate::config::{Config, Role, log};
+use crate::broker::{self, Broker};
+use crate::config::{Config, Role};
 use crate::gateway::{self, Gateway};
 use crate::logging::Levels;
 use crate::market::Symbol;
 use crate::ops::metrics::Exposition;
 use crate::ops::{self, Ops};
-use crate::protocol::control::{self, Control};
 use crate::provider;
 use crate::publisher::{self, Publisher};
 
@@ -103,7 +105,8 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     let metrics = Exposition::install()?;
     let broker = broker::start(&config.broker)?;
     let (tasks, draining, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    tasks.spawn(obey_log_level(broker.clone(), levels, stop.clone()));
+    let process = format!("{role} (pid {})", std::process::id());
+    tasks.spawn(log_level::obey(process, broker.clone(), levels, stop.clone()));
     let providers = match role {
         Role::Serve if !config.publisher.enabled => Vec::new(),
         Role::Serve | Role::Publisher => {
@@ -177,6 +180,7 @@ fn welcome(config: &Config, public: SocketAddr, ops: SocketAddr) {
 /// The publisher, as the ops port sees it.
 struct Reported(publisher::Handle);
 
+#[async_trait]
 impl ops::Publishing for Reported {
     fn health(&self) -> Value {
         serde_json::to_value(self.0.health()).unwrap_or_default()
@@ -188,6 +192,14 @@ impl ops::Publishing for Reported {
 
     fn set_gauges(&self) {
         self.0.set_gauges();
+    }
+
+    async fn budgets(&self) -> Value {
+        serde_json::to_value(self.0.budgets().await).unwrap_or_default()
+    }
+
+    async fn reset_budget(&self, name: provider::Name) -> Result<(), ops::ResetError> {
+        self.0.reset_budget(name).await.ok_or(ops::ResetError::NoBudget(name))?.map_err(Into::into)
     }
 }
 
@@ -208,40 +220,6 @@ async fn stop(parts: Parts) {
     parts.tasks.wait().await;
     parts.ops.stop().await;
     parts.broker.shutdown().await;
-}
-
-/// Changes what is logged when a control message says so.
-async fn obey_log_level(broker: Broker, levels: Levels, stop: CancellationToken) {
-    let mut feed = broker.feeds.subscribe(&[Channel::Control]);
-    let mut events = Vec::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = feed.next(&mut events) => {}
-        }
-        for event in events.drain(..) {
-            let Event::Message(_, payload) = event else { continue };
-            let Ok(control::Message { control: Control::LogLevel { level }, .. }) = control::read(&payload) else {
-                continue;
-            };
-            let outcome = match level.parse::<log::Level>().map(|level| levels.set(&level)) {
-                Ok(Ok(())) => {
-                    info!(level, "log level changed by a control message");
-                    "ok"
-                }
-                Ok(Err(error)) => {
-                    warn!(level, %error, "the log level could not be changed");
-                    "failed"
-                }
-                Err(error) => {
-                    warn!(level, %error, "not a log level");
-                    "refused"
-                }
-            };
-            let labels = [("action", "log_level"), ("outcome", outcome)];
-            metrics::counter!("tickcast_control_messages_total", &labels).increment(1);
-        }
-    }
 }
 
 /// SIGTERM and SIGINT.

@@ -19,6 +19,9 @@ use super::config::{Config, Name};
 use crate::broker::{self, Quota};
 use crate::quota::{Budget, Ledger, Level, Taken, Window};
 
+/// What "today" is: the last 24 hours, as for the vendors' windows of a day.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
 /// Asks for the right to make calls.
 pub struct Limiter {
     quota: Arc<dyn Quota>,
@@ -103,6 +106,21 @@ impl Limiter {
         self.local().spent.levels(&self.budget.windows, now_ms)
     }
 
+    /// Forgets what was spent, and any hold, here and for everyone.
+    ///
+    /// # Errors
+    /// When the broker does not: nothing was forgotten then.
+    pub async fn reset(&self) -> broker::Result<()> {
+        if self.budget.windows.is_empty() {
+            return Ok(());
+        }
+        // who tells the shared budget now has taken our debts with it
+        let _settling = self.settling.lock().await;
+        self.quota.reset(&self.budget).await?;
+        *self.local() = Local::default();
+        Ok(())
+    }
+
     /// How long to wait when a vendor says "too many" and not until when: the longest window up to a minute. A longer
     /// one is said in so many words (and is [`QuotaExhausted`](super::Failure::QuotaExhausted)).
     #[must_use]
@@ -127,7 +145,6 @@ impl Limiter {
 
     /// Tells the shared budget what was spent without it.
     async fn settle(&self) -> broker::Result<()> {
-        let Some(longest) = self.budget.windows.iter().max_by_key(|window| window.length) else { return Ok(()) };
         if self.local().debts == 0 {
             return Ok(());
         }
@@ -137,7 +154,7 @@ impl Limiter {
             (std::mem::take(&mut local.owed), local.debts)
         };
         let now_ms = self.now_ms();
-        let spent: Vec<(u64, u64)> = owed.log(longest).into_iter().flat_map(|log| log.spent(now_ms)).collect();
+        let spent = spendings(&owed, &self.budget.windows, now_ms);
         let record: Vec<(Duration, u32)> =
             spent.iter().map(|&(ago_ms, units)| (Duration::from_millis(ago_ms), saturated(units))).collect();
         if record.is_empty() {
@@ -188,7 +205,32 @@ impl Limiter {
     }
 }
 
-/// The budget of one provider and key: the vendor's windows, or the configured ones where there are any.
+/// Each spending of a ledger, as exactly as it knows, oldest first: how long ago (ms), and how much. A short window's log
+/// is finer and forgets sooner: what a longer one adds to it is what it has forgotten, and so is older than it keeps.
+fn spendings(ledger: &Ledger, windows: &[Window], now_ms: u64) -> Vec<(u64, u64)> {
+    let mut by_length: Vec<&Window> = windows.iter().collect();
+    by_length.sort_by_key(|window| window.length);
+    let mut newest_first: Vec<(u64, u64)> = Vec::new();
+    let (mut known, mut forgotten_ms) = (0, 0);
+    for window in by_length {
+        let log: Vec<(u64, u64)> = ledger.log(window).into_iter().flat_map(|log| log.spent(now_ms)).collect();
+        let mut skipped = 0;
+        for &(ago_ms, units) in log.iter().rev() {
+            let new = (skipped + units).saturating_sub(known).min(units);
+            skipped += units;
+            if new > 0 {
+                newest_first.push((ago_ms.max(forgotten_ms), new));
+            }
+        }
+        known = known.max(skipped);
+        forgotten_ms = window.keep_ms();
+    }
+    newest_first.reverse();
+    newest_first
+}
+
+/// The budget of one provider and key: the vendor's windows, or the configured ones where there are any. What is spent in
+/// a day is counted where no window does.
 #[must_use]
 pub fn budget(name: Name, config: &Config, vendor: &[Window]) -> Budget {
     let configured: Vec<Window> = [(1, config.per_second), (60, config.per_minute), (86_400, config.per_day)]
@@ -197,6 +239,9 @@ pub fn budget(name: Name, config: &Config, vendor: &[Window]) -> Budget {
         .collect();
     let mut windows = configured.clone();
     windows.extend(vendor.iter().filter(|window| configured.iter().all(|own| own.length != window.length)));
+    if !windows.is_empty() && windows.iter().all(|window| window.length != DAY) {
+        windows.push(Window::tally(DAY));
+    }
     windows.sort_by_key(|window| window.length);
     let name = match &config.api_key {
         Some(key) => format!("{name}:{}", digest(key)),
@@ -331,6 +376,45 @@ mod tests {
         assert!(matches!(limiter.take(1).await, Taken::Wait(_)));
         line.reset(limiter.budget()).await.unwrap();
         assert_eq!(limiter.take(1).await, Taken::Granted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spent_without_the_broker_is_told_as_finely_as_it_is_known() {
+        let (limiter, line) = limiter();
+        let budget = Budget { windows: vec![five_a_minute(), Window::tally(DAY)], ..limiter.budget.clone() };
+        let limiter = Limiter::new(line.clone(), limiter.status.clone(), budget.clone());
+        line.cut.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!(grants(&limiter, 9).await, 5);
+            tokio::time::advance(Duration::from_secs(65)).await;
+        }
+        assert_eq!(grants(&limiter, 2).await, 2);
+        line.cut.store(false, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 3, "only what is younger than a minute counts");
+        let levels = line.levels(&budget).await.unwrap();
+        assert_eq!((levels[0].spent, levels[1].spent), (5, 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reset_forgets_what_only_this_process_knows() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        limiter.hold(Duration::from_secs(20)).await;
+        assert!(limiter.reset().await.is_err());
+        assert_eq!(grants(&limiter, 1).await, 0);
+        line.cut.store(false, Ordering::SeqCst);
+        limiter.reset().await.unwrap();
+        assert_eq!(grants(&limiter, 9).await, 5);
+    }
+
+    #[test]
+    fn a_day_is_counted_where_no_window_does() {
+        let budget = |config: &Config, vendor: &[Window]| budget(Name::Finnhub, config, vendor).windows;
+        let windows = budget(&Config::default(), &[five_a_minute()]);
+        assert!(windows[0].length < DAY && windows[1] == Window::tally(DAY) && windows.len() == 2);
+        let day = Config { per_day: NonZeroU32::new(25), ..Config::default() };
+        assert!(budget(&day, &[five_a_minute()]).iter().all(|window| !window.is_tally()));
+        assert!(budget(&Config::default(), &[]).is_empty(), "what is not limited costs no broker call");
     }
 
     #[test]
