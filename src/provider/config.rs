@@ -70,6 +70,12 @@ impl Name {
         }
     }
 
+    /// Whether its quotes come from a market, which has hours; those of the others are invented or recorded.
+    #[must_use]
+    pub const fn has_market(self) -> bool {
+        !matches!(self, Name::Replay | Name::Simulated)
+    }
+
     /// The name in configuration, metrics and `data.source`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

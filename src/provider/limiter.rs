@@ -1,9 +1,13 @@
 //! One provider's budget: shared by all processes through the broker, local while the broker is away.
 //!
-//! The local ledger also records what the shared budget granted this process, so that losing the broker does not open
-//! a fresh window; and what was spent locally is recorded in the shared budget before anything more is asked of it.
-//! This process alone therefore never exceeds the limit, through any outage. Other processes are not seen
-//! while the broker is away: only a leader polls, and it was the leader before.
+//! The local ledger also holds what the shared budget granted, to this process and, as of the last look at it
+//! ([`Limiter::levels`], which the leader takes when it begins and then every few seconds), to all others; so losing the
+//! broker does not open a fresh window, not even right after a take-over. What was spent locally is recorded in the
+//! shared budget before anything more is asked of it. So a leader never exceeds the limit, through any outage. What
+//! others spend while the broker is away is not seen: only a leader polls, and it was the leader before.
+//!
+//! A grant is for now. When it was long on its way ([`LATE`]: a slow broker, a process that was stopped), the
+//! vendor would count the call in another window than the budget did; it is then spent for nothing.
 //!
 //! Memory is bounded by the ledger's ([`MAX_ENTRIES`](crate::quota::window::MAX_ENTRIES) a window).
 
@@ -22,6 +26,12 @@ use crate::quota::{Budget, Ledger, Level, Taken, Window};
 /// What "today" is: the last 24 hours, as for the vendors' windows of a day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
+/// From asking to a grant that is no longer used: less than the guard of a window of a minute (1.5 s), which is there for
+/// the way from here to the vendor.
+const LATE: Duration = Duration::from_secs(1);
+/// Where this process' clock starts: so far from 0 that what others spent before it began has a time too.
+const START: Duration = Duration::from_secs(2 * 86_400);
+
 /// Asks for the right to make calls.
 pub struct Limiter {
     quota: Arc<dyn Quota>,
@@ -36,8 +46,10 @@ pub struct Limiter {
 /// Owned by the [`Limiter`].
 #[derive(Default)]
 struct Local {
-    /// Everything this process spent, and holds.
+    /// Everything known to be spent, and held.
     spent: Ledger,
+    /// What the shared budget granted to this process.
+    granted: Ledger,
     /// What of it the shared budget has not heard of.
     owed: Ledger,
     /// How many grants are in `owed`.
@@ -74,14 +86,16 @@ impl Limiter {
         if let Some(wait) = self.untold_hold() {
             return Taken::Wait(wait);
         }
+        let asked = Instant::now();
         match self.take_shared(cost).await {
-            Ok(taken) => {
-                if taken == Taken::Granted {
-                    let now_ms = self.now_ms();
-                    self.local().spent.record(&self.budget.windows, cost, now_ms, now_ms);
-                }
-                taken
+            Ok(Taken::Granted) => {
+                let now_ms = self.now_ms();
+                let mut local = self.local();
+                local.spent.record(&self.budget.windows, cost, now_ms, now_ms);
+                local.granted.record(&self.budget.windows, cost, now_ms, now_ms);
+                if asked.elapsed() < LATE { Taken::Granted } else { Taken::Wait(Duration::ZERO) }
             }
+            Ok(taken) => taken,
             Err(_) => self.take_local(cost),
         }
     }
@@ -95,12 +109,16 @@ impl Limiter {
         local.hold_untold |= !told;
     }
 
-    /// Where each window stands.
+    /// Where each window stands. Tells the shared budget what was spent without it, and remembers what that says, for
+    /// when the broker is away.
     pub async fn levels(&self) -> Vec<Level> {
+        let asked_ms = self.now_ms();
         if self.is_shared()
-            && let Ok(levels) = self.quota.levels(&self.budget).await
+            && self.settle().await.is_ok()
+            && let Ok((mut ledger, told_ms)) = self.quota.ledger(&self.budget).await
         {
-            return levels;
+            self.learn(&ledger, told_ms, asked_ms);
+            return ledger.levels(&self.budget.windows, told_ms);
         }
         let now_ms = self.now_ms();
         self.local().spent.levels(&self.budget.windows, now_ms)
@@ -173,6 +191,22 @@ impl Limiter {
         told
     }
 
+    /// Takes the shared budget's word for what was spent. What was granted since it was asked may be in it or not; it is
+    /// counted once more.
+    fn learn(&self, shared: &Ledger, told_ms: u64, asked_ms: u64) {
+        let mut local = self.local();
+        if local.debts > 0 || local.hold_untold {
+            return;
+        }
+        let now_ms = self.now_ms();
+        let windows = &self.budget.windows;
+        let granted = spendings(&local.granted, windows, now_ms);
+        local.spent = shared.on_clock(told_ms, now_ms);
+        for (ago_ms, units) in granted.into_iter().filter(|(ago_ms, _)| now_ms - ago_ms >= asked_ms) {
+            local.spent.record(windows, saturated(units), now_ms - ago_ms, now_ms);
+        }
+    }
+
     fn untold_hold(&self) -> Option<Duration> {
         let now_ms = self.now_ms();
         let mut local = self.local();
@@ -197,7 +231,7 @@ impl Limiter {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from((START + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn local(&self) -> MutexGuard<'_, Local> {
@@ -271,7 +305,7 @@ mod tests {
     use super::*;
     use crate::broker::{BrokerError, Timing, memory};
     use async_trait::async_trait;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     const fn five_a_minute() -> Window {
         window(60, NonZeroU32::new(5).unwrap())
@@ -281,6 +315,8 @@ mod tests {
     struct Line {
         quota: Arc<dyn Quota>,
         cut: AtomicBool,
+        /// How long an answer to `take` is on its way (ms).
+        delay: AtomicU64,
     }
 
     impl Line {
@@ -293,7 +329,9 @@ mod tests {
     #[async_trait]
     impl Quota for Line {
         async fn take(&self, budget: &Budget, cost: u32) -> broker::Result<Taken> {
-            self.quota()?.take(budget, cost).await
+            let taken = self.quota()?.take(budget, cost).await;
+            tokio::time::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
+            taken
         }
         async fn record(&self, budget: &Budget, spent: &[(Duration, u32)]) -> broker::Result<()> {
             self.quota()?.record(budget, spent).await
@@ -301,8 +339,8 @@ mod tests {
         async fn hold(&self, budget: &Budget, span: Duration) -> broker::Result<()> {
             self.quota()?.hold(budget, span).await
         }
-        async fn levels(&self, budget: &Budget) -> broker::Result<Vec<Level>> {
-            self.quota()?.levels(budget).await
+        async fn ledger(&self, budget: &Budget) -> broker::Result<(Ledger, u64)> {
+            self.quota()?.ledger(budget).await
         }
         async fn reset(&self, budget: &Budget) -> broker::Result<()> {
             self.quota()?.reset(budget).await
@@ -311,7 +349,8 @@ mod tests {
 
     fn limiter() -> (Limiter, Arc<Line>) {
         let broker = memory::start(Timing::default());
-        let line = Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false) });
+        let line =
+            Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false), delay: AtomicU64::new(0) });
         let budget = Budget { name: "test".into(), windows: vec![five_a_minute()] };
         (Limiter::new(line.clone(), broker.status, budget), line)
     }
@@ -346,6 +385,46 @@ mod tests {
         assert_eq!(grants(&other, 1).await, 0, "another process sees it too");
         tokio::time::advance(Duration::from_secs(35)).await;
         assert_eq!(grants(&other, 9).await, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_spent_counts_when_the_broker_is_lost() {
+        let (limiter, line) = limiter();
+        let other = Limiter::new(line.quota.clone(), limiter.status.clone(), limiter.budget.clone());
+        assert_eq!(grants(&other, 3).await, 3);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(grants(&limiter, 1).await, 1);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        limiter.levels().await;
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 1, "three of theirs, one of ours");
+        tokio::time::advance(Duration::from_secs(42)).await;
+        assert_eq!(grants(&limiter, 9).await, 3, "theirs are a minute old");
+        line.cut.store(false, Ordering::SeqCst);
+        limiter.levels().await;
+        assert_eq!(grants(&other, 9).await, 0, "ours are told");
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(grants(&other, 9).await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spent_without_the_broker_is_not_forgotten_by_a_look_at_it() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 4).await, 4);
+        line.cut.store(false, Ordering::SeqCst);
+        limiter.levels().await;
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_that_was_long_on_its_way_is_not_used() {
+        let (limiter, line) = limiter();
+        line.delay.store(2000, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 1).await, 0);
+        line.delay.store(0, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 4, "it was spent all the same");
     }
 
     #[tokio::test(start_paused = true)]

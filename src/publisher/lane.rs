@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::meters::LaneMeters;
+use super::router::Answer;
 use crate::provider;
 
 /// Fetches of one provider under way at once: 16 answers of 0.3 s are 53 a second, more than any vendor allows.
@@ -57,20 +58,24 @@ impl Lane {
         (self.next_cycle, self.is_open, self.cycle_began) = (now, false, None);
     }
 
-    /// Begins a cycle if it is time. True when it began one.
-    pub(super) fn turn(&mut self, now: Instant) -> bool {
+    /// Begins a cycle, and ends a hold, if it is time.
+    pub(super) fn turn(&mut self, now: Instant) {
         if self.held_until.is_some_and(|until| until <= now) {
             self.held_until = None;
         }
         if self.next_cycle > now {
-            return false;
+            return;
         }
         let missed = (now - self.next_cycle).as_nanos() / self.interval.as_nanos().max(1);
         let steps = u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1;
         self.next_cycle += self.interval * steps;
         self.is_open = true;
         self.cycle_began.get_or_insert(now);
-        true
+    }
+
+    /// Whether the provider is left alone.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held_until.is_some()
     }
 
     /// How many more batches may be handed out now.
@@ -105,6 +110,11 @@ impl Lane {
             self.meters.expected();
         }
         self.end_cycle(now);
+    }
+
+    /// A symbol went on to another provider, after this answer.
+    pub(super) fn passed_on(&self, answer: Answer) {
+        self.meters.passed_on(answer);
     }
 
     /// Leaves the provider alone for so long.

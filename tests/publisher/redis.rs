@@ -1,6 +1,7 @@
 //! The publisher over a real Redis: what others see in its keys and channels, and what becomes of quotes while it is away.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tickcast::broker::{Channel, Event};
 use tickcast::cache;
-use tickcast::market::Symbol;
+use tickcast::market::{Listings, Symbol};
 use tickcast::provider::replay::Replay;
 use tickcast::provider::simulated::Simulated;
 use tickcast::provider::{self, Name, Provider};
@@ -42,6 +43,8 @@ impl Running {
             interval: Some(FAST),
             pinned: symbols(pinned),
             indices: symbols(indices),
+            listings: Listings::default(),
+            closed_stretch: NonZeroU32::MIN,
             enabled: true,
             settings: BTreeMap::new(),
         };
