@@ -118,6 +118,7 @@ impl Cycle {
         let mut feed = self.shared.broker.feeds.subscribe(&[Channel::Subscriptions]);
         let (mut role, mut paused) = (self.shared.role.subscribe(), self.shared.paused.subscribe());
         let (mut status, mut status_lives) = (self.shared.broker.status.clone(), true);
+        let mut connected = status.borrow_and_update().connected;
         let mut events = Vec::new();
         loop {
             let wake_at = self.wake_at();
@@ -130,9 +131,9 @@ impl Cycle {
                 () = feed.next(&mut events) => {}
                 changed = status.changed(), if status_lives => {
                     status_lives = changed.is_ok();
-                    // Back, perhaps: the shared budgets are told what was spent meanwhile before anyone else asks them.
-                    self.budget_at = Instant::now();
-                    if self.epoch.is_some() && status.borrow_and_update().connected {
+                    let was_connected = std::mem::replace(&mut connected, status.borrow_and_update().connected);
+                    // The shared budgets are told what was spent meanwhile before anyone else asks them.
+                    if connected && !was_connected && self.epoch.is_some() {
                         self.read_budgets(Instant::now());
                     }
                 }
@@ -189,6 +190,8 @@ impl Cycle {
         self.wanted.forget_news();
         let now = Instant::now();
         self.list_at = now;
+        // What the former leader spent is to be known in case the broker goes next.
+        self.budget_at = now;
         if before.is_none() {
             for lane in &mut self.lanes {
                 lane.restart(now);
