@@ -10,8 +10,10 @@
 
 pub mod binance;
 pub mod client;
+pub mod coinbase;
 pub mod config;
 pub mod fetch;
+pub mod finnhub;
 pub mod limiter;
 pub mod massive;
 pub mod meters;
@@ -212,8 +214,15 @@ pub async fn build(
                 let vendor = tradier::Tradier::new(key(name, config)?, config);
                 Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
             }
-            Name::Yahoo | Name::Finnhub | Name::AlphaVantage | Name::TwelveData | Name::Nse | Name::Coinbase => {
-                return Err(BuildError::Unavailable(name));
+            Name::Finnhub => {
+                let vendor = finnhub::Finnhub::new(key(name, config)?, config);
+                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
+            }
+            Name::Coinbase => {
+                let client = shared(&mut client)?;
+                Arc::new(fetch::HttpProvider::new(coinbase::Coinbase::new(config), config, client, broker)?)
+            }
+            Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse => return Err(BuildError::Unavailable(name));
             }
         });
     }
