@@ -1,7 +1,7 @@
 //! What each provider needs to be told, and the providers there are.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -155,4 +155,11 @@ pub struct Config {
 #[must_use]
 pub fn has_paid(config: &Config) -> bool {
     config.plan.as_deref() == Some("paid")
+}
+
+/// Symbols per call: as configured, and at most as many as the vendor takes.
+#[must_use]
+pub fn batch(config: &Config, most: NonZeroUsize) -> NonZeroUsize {
+    let configured = config.batch.and_then(|batch| NonZeroUsize::try_from(batch).ok());
+    configured.map_or(most, |batch| batch.min(most))
 }

@@ -10,13 +10,17 @@
 
 pub mod binance;
 pub mod client;
+pub mod coinbase;
 pub mod config;
 pub mod fetch;
+pub mod finnhub;
 pub mod limiter;
+pub mod massive;
 pub mod meters;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
+pub mod tradier;
 pub mod unknown;
 pub mod vendor;
 
@@ -26,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::broker::{self, Broker};
 use crate::market::{Bars, Quote, Range, Symbol};
@@ -216,17 +221,33 @@ pub async fn build(
                 let client = shared(&mut client)?;
                 Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
             }
-            Name::Massive
-            | Name::Tradier
-            | Name::Yahoo
-            | Name::Finnhub
-            | Name::AlphaVantage
-            | Name::TwelveData
-            | Name::Nse
-            | Name::Coinbase => return Err(BuildError::Unavailable(name)),
+            Name::Massive => {
+                let vendor = massive::Massive::new(key(name, config)?, config);
+                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
+            }
+            Name::Tradier => {
+                let vendor = tradier::Tradier::new(key(name, config)?, config);
+                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
+            }
+            Name::Finnhub => {
+                let vendor = finnhub::Finnhub::new(key(name, config)?, config);
+                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
+            }
+            Name::Coinbase => {
+                let client = shared(&mut client)?;
+                Arc::new(fetch::HttpProvider::new(coinbase::Coinbase::new(config), config, client, broker)?)
+            }
+            Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse => return Err(BuildError::Unavailable(name));
+            }
         });
     }
     Ok(built)
+}
+
+/// The key of a vendor that answers nobody without one.
+fn key(name: Name, config: &Config) -> Result<SecretString, BuildError> {
+    let key = config.api_key.clone().filter(|key| !key.expose_secret().trim().is_empty());
+    key.ok_or_else(|| BuildError::Setting { name, key: "api_key", message: "is needed".into() })
 }
 
 /// One client for all vendors: one pool, one bound on requests under way.
