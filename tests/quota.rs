@@ -9,7 +9,7 @@ use support::binary::{Run, tickcast};
 use support::client::eventually;
 use support::process::Role;
 use support::redis::RedisServer;
-use support::vendor::{self, MockVendor};
+use support::vendor::{self, Answer, MockVendor};
 
 /// What publisher and command line both know: one poll, of weight 2, of 60 a minute.
 const SETTINGS: [(&str, &str); 4] = [
@@ -121,4 +121,22 @@ async fn a_gateway_alone_has_no_budgets() {
     let gateway = Role::gateway(&redis.url(), &[]).await;
     let ended = quota(&["--ops", &format!("http://{}", gateway.ops)]).ends_beside().await.with_code(69);
     assert!(ended.err.contains("no publisher runs"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn a_publisher_says_what_its_cycle_cost() {
+    let (redis, vendor) = (RedisServer::start().await, MockVendor::start(vendor::binance(&["BTCUSDT"])).await);
+    vendor.script([Answer::new(503, "later")]);
+    let publisher = spending(&["publisher", "--redis-url", &redis.url()], &vendor).await;
+    vendor.asked_times(2).await;
+    let url = format!("http://{}", publisher.ops);
+    let way = ["--ops", url.as_str()];
+    eventually("the cycle ends", async || !binance(&way).await["calls"]["last_cycle"].is_null()).await;
+    assert_eq!(binance(&way).await["calls"]["last_cycle"], json!({"expected": 1, "actual": 2}));
+    let table = quota(&way).ends_beside().await.with_code(0).out;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][lines[0].len() - 3..], ["TODAY", "EXPECTED/CYCLE", "ACTUAL/CYCLE"], "{table}");
+    assert_eq!(lines[1][lines[1].len() - 3..], ["4", "1", "2"], "{table}");
+    // the vendor's budget is everyone's; what a cycle cost is known where it ran
+    assert!(binance(&["--redis-url", &redis.url()]).await["calls"].is_null());
 }

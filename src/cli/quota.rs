@@ -24,12 +24,15 @@ Through the configured Redis; without one, through the ops port of the configura
 Examples:
   tickcast quota
   tickcast quota --json | jq '.providers.massive.budget.minute.available'
-  tickcast quota --ops http://127.0.0.1:8083    of a publisher, as it counts itself
+  tickcast quota --ops http://127.0.0.1:8083    of a publisher, with what its cycles cost
   tickcast quota reset massive                  forget what was spent, after the vendor gave a new allowance
 
 A budget belongs to a provider and its key, and is shared by all processes with that key. Through Redis, those of the
 configured providers are shown, and others that have spent something; their keys are taken from the configuration here, so
-run it where the publisher's is. TODAY is what was spent in the last 24 hours, in the vendor's units.";
+run it where the publisher's is. TODAY is what was spent in the last 24 hours, in the vendor's units.
+
+The ops port of a publisher says what polling costs, too: the requests of its last cycle, as EXPECTED without retries and
+halvings, and as they were in fact.";
 
 /// `quota`'s flags.
 #[derive(Debug, Args)]

@@ -62,7 +62,7 @@ pub trait Publishing: Send + Sync {
     fn stats(&self) -> Value;
     /// Brings the publisher's gauges up to date.
     fn set_gauges(&self) {}
-    /// The `providers` of `/quota`: each one's budget, read now.
+    /// The `providers` of `/quota`: each one's budget, read now, and what polling it costs.
     async fn budgets(&self) -> Value;
     /// Forgets what was spent of a provider's budget.
     ///

@@ -108,7 +108,7 @@ impl<V: Vendor> HttpProvider<V> {
             client,
             redactor: Redactor::new(&config.api_key),
             meters: Meters::new(profile.name, &budget.windows),
-            limiter: Limiter::new(Arc::clone(&broker.quota), broker.status.clone(), budget),
+            limiter: Limiter::new(Arc::clone(&broker.quota), budget),
             turns: Semaphore::new(profile.at_once.map_or(client::MAX_IN_FLIGHT, NonZeroUsize::get)),
             started: Instant::now(),
             state: Mutex::new(State {
@@ -151,7 +151,7 @@ impl<V: Vendor> HttpProvider<V> {
                 let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch, or {MAX_BARS} bars");
                 Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
             } else {
-                self.call(&call, endpoint, patience).await
+                self.call(&call, endpoint, patience, &mut fetched.calls).await
             };
             made += 1;
             patience = PATIENCE;

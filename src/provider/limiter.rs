@@ -9,6 +9,9 @@
 //! A grant is for now. When it was long on its way ([`LATE`]: a slow broker, a process that was stopped), the
 //! vendor would count the call in another window than the budget did; it is then spent for nothing.
 //!
+//! Away is what a command says that is not answered. The broker's status would not do: it also tells of deliveries, and
+//! while those alone begin or fail, what is spent locally is spent twice.
+//!
 //! Memory is bounded by the ledger's ([`MAX_ENTRIES`](crate::quota::window::MAX_ENTRIES) a window).
 
 use std::num::NonZeroU32;
@@ -16,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::config::{Config, Name};
@@ -35,7 +37,6 @@ const START: Duration = Duration::from_secs(2 * 86_400);
 /// Asks for the right to make calls.
 pub struct Limiter {
     quota: Arc<dyn Quota>,
-    status: watch::Receiver<broker::Status>,
     budget: Budget,
     started: Instant,
     local: Mutex<Local>,
@@ -61,10 +62,9 @@ struct Local {
 impl Limiter {
     /// A limiter of `budget`; one without windows grants everything.
     #[must_use]
-    pub fn new(quota: Arc<dyn Quota>, status: watch::Receiver<broker::Status>, budget: Budget) -> Limiter {
+    pub fn new(quota: Arc<dyn Quota>, budget: Budget) -> Limiter {
         Limiter {
             quota,
-            status,
             budget,
             started: Instant::now(),
             local: Mutex::default(),
@@ -103,7 +103,7 @@ impl Limiter {
     /// Grants nothing for `span`: the vendor said so. Where the shared budget could be told, an operator's reset of it
     /// ends the hold; otherwise it stands here.
     pub async fn hold(&self, span: Duration) {
-        let told = self.is_shared() && self.quota.hold(&self.budget, span).await.is_ok();
+        let told = self.quota.hold(&self.budget, span).await.is_ok();
         let mut local = self.local();
         local.spent.hold(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), self.now_ms());
         local.hold_untold |= !told;
@@ -113,8 +113,7 @@ impl Limiter {
     /// when the broker is away.
     pub async fn levels(&self) -> Vec<Level> {
         let asked_ms = self.now_ms();
-        if self.is_shared()
-            && self.settle().await.is_ok()
+        if self.settle().await.is_ok()
             && let Ok((mut ledger, told_ms)) = self.quota.ledger(&self.budget).await
         {
             self.learn(&ledger, told_ms, asked_ms);
@@ -154,9 +153,6 @@ impl Limiter {
     }
 
     async fn take_shared(&self, cost: u32) -> broker::Result<Taken> {
-        if !self.is_shared() {
-            return Err(broker::BrokerError::Unavailable("not connected".into()));
-        }
         self.settle().await?;
         self.quota.take(&self.budget, cost).await
     }
@@ -224,10 +220,6 @@ impl Limiter {
             local.debts += 1;
         }
         taken
-    }
-
-    fn is_shared(&self) -> bool {
-        self.status.borrow().connected
     }
 
     fn now_ms(&self) -> u64 {
@@ -352,7 +344,7 @@ mod tests {
         let line =
             Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false), delay: AtomicU64::new(0) });
         let budget = Budget { name: "test".into(), windows: vec![five_a_minute()] };
-        (Limiter::new(line.clone(), broker.status, budget), line)
+        (Limiter::new(line.clone(), budget), line)
     }
 
     async fn grants(limiter: &Limiter, asked: u32) -> u32 {
@@ -381,7 +373,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(30)).await;
         line.cut.store(false, Ordering::SeqCst);
         assert_eq!(grants(&limiter, 9).await, 1);
-        let other = Limiter::new(line.quota.clone(), limiter.status.clone(), limiter.budget.clone());
+        let other = Limiter::new(line.quota.clone(), limiter.budget.clone());
         assert_eq!(grants(&other, 1).await, 0, "another process sees it too");
         tokio::time::advance(Duration::from_secs(35)).await;
         assert_eq!(grants(&other, 9).await, 4);
@@ -390,7 +382,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_others_spent_counts_when_the_broker_is_lost() {
         let (limiter, line) = limiter();
-        let other = Limiter::new(line.quota.clone(), limiter.status.clone(), limiter.budget.clone());
+        let other = Limiter::new(line.quota.clone(), limiter.budget.clone());
         assert_eq!(grants(&other, 3).await, 3);
         tokio::time::advance(Duration::from_secs(20)).await;
         assert_eq!(grants(&limiter, 1).await, 1);
@@ -408,12 +400,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_spent_without_the_broker_is_not_forgotten_by_a_look_at_it() {
+    async fn what_was_spent_without_the_broker_is_shown_once_it_is_back_and_not_forgotten() {
         let (limiter, line) = limiter();
         line.cut.store(true, Ordering::SeqCst);
         assert_eq!(grants(&limiter, 4).await, 4);
         line.cut.store(false, Ordering::SeqCst);
-        limiter.levels().await;
+        let levels = limiter.levels().await;
+        assert_eq!((levels[0].spent, levels[0].available), (4, 1));
         line.cut.store(true, Ordering::SeqCst);
         assert_eq!(grants(&limiter, 9).await, 1);
     }
@@ -461,7 +454,7 @@ mod tests {
     async fn what_was_spent_without_the_broker_is_told_as_finely_as_it_is_known() {
         let (limiter, line) = limiter();
         let budget = Budget { windows: vec![five_a_minute(), Window::tally(DAY)], ..limiter.budget.clone() };
-        let limiter = Limiter::new(line.clone(), limiter.status.clone(), budget.clone());
+        let limiter = Limiter::new(line.clone(), budget.clone());
         line.cut.store(true, Ordering::SeqCst);
         for _ in 0..3 {
             assert_eq!(grants(&limiter, 9).await, 5);

@@ -103,6 +103,8 @@ pub struct Fetched {
     pub missing: Vec<(Symbol, Missing)>,
     /// What was not done.
     pub left: Option<Left>,
+    /// Requests made for it, retries and halvings included.
+    pub calls: u64,
 }
 
 /// What a fetch left undone.
@@ -237,7 +239,8 @@ pub async fn build(
                 let client = shared(&mut client)?;
                 Arc::new(fetch::HttpProvider::new(coinbase::Coinbase::new(config), config, client, broker)?)
             }
-            Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse => return Err(BuildError::Unavailable(name));
+            Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse => {
+                return Err(BuildError::Unavailable(name));
             }
         });
     }

@@ -138,8 +138,8 @@ impl LaneMeters {
         }
     }
 
-    pub(super) fn expected(&self) {
-        self.expected.increment(1);
+    pub(super) fn expected(&self, calls: u64) {
+        self.expected.increment(calls);
     }
 
     pub(super) fn cycle(&self, took: Duration) {

@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::shared::{LaneBoard, Role, Shared};
+
+pub use super::shared::Cost;
 use crate::broker;
 use crate::protocol::control::State;
 use crate::provider::meters::window_name;
@@ -114,10 +116,21 @@ pub struct BudgetStats {
 /// What polling cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Calls {
-    /// Without retries and halvings.
-    pub expected: u64,
-    /// Requests made.
-    pub actual: u64,
+    /// Since the start.
+    #[serde(flatten)]
+    pub total: Cost,
+    /// Of the last whole cycle in which it was asked, and of what newcomers were asked for since the one before.
+    pub last_cycle: Option<Cost>,
+}
+
+/// One provider's budget, and what polling it costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spending {
+    /// What is left.
+    #[serde(flatten)]
+    pub budget: ProviderBudget,
+    /// Expected and actual.
+    pub calls: Calls,
 }
 
 /// Why a provider is not asked.
@@ -172,12 +185,14 @@ impl Handle {
         }
     }
 
-    /// Each provider's budget, read now: an answer from the broker for each.
-    pub async fn budgets(&self) -> BTreeMap<&'static str, ProviderBudget> {
+    /// Each provider's budget, read now, and what polling it costs: an answer from the broker for each.
+    pub async fn budgets(&self) -> BTreeMap<&'static str, Spending> {
         let mut budgets = BTreeMap::new();
         for lane in &self.0.lanes {
             lane.provider.read_budget().await;
-            budgets.insert(lane.provider.name().as_str(), ProviderBudget::from(&lane.provider.status()));
+            let status = lane.provider.status();
+            let spending = Spending { budget: ProviderBudget::from(&status), calls: lane.calls(&status) };
+            budgets.insert(lane.provider.name().as_str(), spending);
         }
         budgets
     }
@@ -205,12 +220,17 @@ impl LaneBoard {
         ProviderStats {
             breaker: status.breaker.unwrap_or(breaker::State::Closed).as_str(),
             budget: ProviderBudget::from(&status),
-            calls: Calls { expected: self.expected.load(Ordering::Relaxed), actual: status.calls },
+            calls: self.calls(&status),
             queued: self.queued.load(Ordering::Relaxed),
             in_flight: status.in_flight,
             parked: status.parked.map(|(why, left)| Parked { why, for_s: left.as_secs() }),
             last_failure: status.last_failure,
         }
+    }
+
+    fn calls(&self, status: &Status) -> Calls {
+        let total = Cost { expected: self.expected.load(Ordering::Relaxed), actual: status.calls };
+        Calls { total, last_cycle: self.last_cycle() }
     }
 }
 
