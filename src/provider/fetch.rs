@@ -94,6 +94,20 @@ impl<V: Vendor> HttpProvider<V> {
     /// # Errors
     /// [`BuildError::Setting`] for a base URL that is none.
     pub fn new(vendor: V, config: &Config, client: Arc<Client>, broker: &Broker) -> Result<Self, BuildError> {
+        HttpProvider::with_breaker(vendor, config, client, broker, breaker::Config::default())
+    }
+
+    /// The same, with a breaker of its own measure.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_breaker(
+        vendor: V,
+        config: &Config,
+        client: Arc<Client>,
+        broker: &Broker,
+        breaker: breaker::Config,
+    ) -> Result<Self, BuildError> {
         let mut profile = vendor.profile();
         let base_url = client::base_url(config.base_url.as_deref().unwrap_or(profile.base_url))
             .map_err(|message| BuildError::Setting { name: profile.name, key: "base_url", message })?;
@@ -112,7 +126,7 @@ impl<V: Vendor> HttpProvider<V> {
             turns: Semaphore::new(profile.at_once.map_or(client::MAX_IN_FLIGHT, NonZeroUsize::get)),
             started: Instant::now(),
             state: Mutex::new(State {
-                breaker: Breaker::new(breaker::Config::default()),
+                breaker: Breaker::new(breaker),
                 parked: None,
                 bars_parked: None,
                 unknown: Unknown::default(),
