@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tickcast::broker::{Timing, memory};
 use tickcast::cache;
@@ -106,7 +107,9 @@ async fn sickness_opens_the_breaker_clients_keep_the_last_quotes_and_health_is_f
     let massive = HttpProvider::with_breaker(vendor_code, &settings, client, &broker, breaker).unwrap();
     let parts =
         Parts { name: "p".into(), broker: broker.clone(), providers: vec![Arc::new(massive)], cache: cache_config() };
-    let publisher = Publisher::new(parts, &publisher_config());
+    // New York trades, whatever the hour is at which tests run: nobody is told that a closed market's quote is stale.
+    let noon: Timestamp = "2026-11-24T17:00:00Z".parse().unwrap();
+    let publisher = Publisher::with_clock(parts, &publisher_config(), Arc::new(move || noon));
     let (handle, stop) = (publisher.handle(), CancellationToken::new());
     let publisher = tokio::spawn(publisher.run(stop.clone()));
     let mut gateway_config = gateway::config();
