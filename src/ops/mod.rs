@@ -1,6 +1,6 @@
 //! The operators' port: health, metrics, statistics, control.
 //!
-//! Reads what the parts say about themselves; decides nothing but who may change something ([`access`]). Bounded: request
+//! Reads what the parts say about themselves; decides nothing but who may change something (`access.rs`). Bounded: request
 //! bodies by [`MAX_BODY_BYTES`], listings by [`MAX_LISTED`].
 
 mod access;

@@ -2,7 +2,7 @@
 //!
 //! Wanted is what is watched ([demand](super::demand)), pinned, an index, or asked for by `refresh`. The [`Router`] says
 //! who is asked for a symbol; one that nobody has is counted and not polled. The
-//! [schedule](crate::quota::schedule) decides the order, [`Hours`] how much less often a symbol is polled whose market is
+//! [schedule] decides the order, [`Hours`] how much less often a symbol is polled whose market is
 //! closed, [`Newest`] what of the answers is news.
 //!
 //! Its owner is the cycle; it waits for nothing. Bounded by the demand's and the schedule's bounds, and
