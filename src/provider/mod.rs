@@ -38,6 +38,7 @@ use crate::quota::breaker;
 use crate::quota::{Budget, Level};
 
 pub use config::{Config, Name, UnknownProvider};
+use vendor::Vendor;
 pub use vendor::{Failure, Missing};
 
 /// Where quotes come from.
@@ -219,32 +220,46 @@ pub async fn build(
         built.push(match name {
             Name::Simulated => Arc::new(simulated::Simulated::new(config)),
             Name::Replay => Arc::new(replay::Replay::open(config).await?),
-            Name::Binance => {
-                let client = shared(&mut client)?;
-                Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
-            }
-            Name::Massive => {
-                let vendor = massive::Massive::new(key(name, config)?, config);
-                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
-            }
-            Name::Tradier => {
-                let vendor = tradier::Tradier::new(key(name, config)?, config);
-                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
-            }
-            Name::Finnhub => {
-                let vendor = finnhub::Finnhub::new(key(name, config)?, config);
-                Arc::new(fetch::HttpProvider::new(vendor, config, shared(&mut client)?, broker)?)
-            }
-            Name::Coinbase => {
-                let client = shared(&mut client)?;
-                Arc::new(fetch::HttpProvider::new(coinbase::Coinbase::new(config), config, client, broker)?)
-            }
-            Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse => {
-                return Err(BuildError::Unavailable(name));
-            }
+            Name::Massive
+            | Name::Tradier
+            | Name::Yahoo
+            | Name::Finnhub
+            | Name::AlphaVantage
+            | Name::TwelveData
+            | Name::Nse
+            | Name::Binance
+            | Name::Coinbase => http(name, config, shared(&mut client)?, broker)?,
         });
     }
     Ok(built)
+}
+
+/// A vendor behind HTTP.
+fn http(
+    name: Name,
+    config: &Config,
+    client: Arc<client::Client>,
+    broker: &Broker,
+) -> Result<Arc<dyn Provider>, BuildError> {
+    fn over<V: Vendor>(
+        vendor: V,
+        config: &Config,
+        client: Arc<client::Client>,
+        broker: &Broker,
+    ) -> Result<Arc<dyn Provider>, BuildError> {
+        Ok(Arc::new(fetch::HttpProvider::new(vendor, config, client, broker)?))
+    }
+    let key = || key(name, config);
+    match name {
+        Name::Massive => over(massive::Massive::new(key()?, config), config, client, broker),
+        Name::Tradier => over(tradier::Tradier::new(key()?, config), config, client, broker),
+        Name::Finnhub => over(finnhub::Finnhub::new(key()?, config), config, client, broker),
+        Name::Binance => over(binance::Binance::new(config), config, client, broker),
+        Name::Coinbase => over(coinbase::Coinbase::new(config), config, client, broker),
+        Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse | Name::Replay | Name::Simulated => {
+            Err(BuildError::Unavailable(name))
+        }
+    }
 }
 
 /// The key of a vendor that answers nobody without one.
