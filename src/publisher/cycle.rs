@@ -21,17 +21,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::Config;
+use super::answer::Answer;
 use super::control::Command;
 use super::hours::{Clock, Hours};
 use super::lane::Lane;
-use super::router::{Answer, Lanes};
+use super::router::Lanes;
 use super::shared::{Cost, Role, Shared};
 use super::wanted::Wanted;
 use crate::broker::{self, Channel, Epoch, Event};
 use crate::cache;
 use crate::market::Symbol;
 use crate::protocol::control::State;
-use crate::provider::{Failure, Fetched, Left, Missing, Provider, Why};
+use crate::provider::{Fetched, Left, Provider, Why};
 use crate::quota::schedule;
 
 /// How often the registry's whole list is read, to learn watcher counts and to heal missed events.
@@ -328,7 +329,7 @@ impl Cycle {
         let Some(Fetch { lane, symbols }) = self.fetches.remove(&id) else { return };
         let now = self.started.elapsed();
         self.settle_lane(lane, symbols.len(), &fetched);
-        self.settle_symbols(lane, symbols, |symbol| answer(symbol, &fetched));
+        self.settle_symbols(lane, symbols, |symbol| Answer::about(symbol, &fetched));
         if !self.shared.role().is_leading() {
             self.shared.meters.not_leading.increment(fetched.quotes.len() as u64);
             return;
@@ -377,22 +378,6 @@ impl Cycle {
         let (own, board) = (&mut self.lanes[usize::from(lane.0)], &self.shared.lanes[usize::from(lane.0)]);
         board.expected.fetch_add(cost.expected, Ordering::Relaxed);
         own.end_fetch(cost, Instant::now()).into_iter().for_each(|cost| board.note_cycle(cost));
-    }
-}
-
-/// What a fetch says about one symbol.
-fn answer(symbol: Symbol, fetched: &Fetched) -> Answer {
-    if let Some(left) = fetched.left.as_ref().filter(|left| left.symbols.contains(&symbol)) {
-        return match &left.why {
-            Why::Failed(Failure::Transient(_) | Failure::Malformed(_)) => Answer::Failed,
-            Why::Failed(_) | Why::Budget | Why::Open | Why::Parked => Answer::Away,
-        };
-    }
-    match fetched.missing.iter().find(|(other, _)| *other == symbol) {
-        Some((_, Missing::UnknownSymbol | Missing::NotInPlan)) => Answer::Unknown,
-        Some((_, Missing::NoData)) => Answer::NoData,
-        // Asked for and answered; what is not among the quotes has nothing new (`replay`).
-        None => Answer::Quote,
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::answer::Answer;
 use super::meters::LaneMeters;
-use super::router::Answer;
 use super::shared::Cost;
 use crate::provider;
 

@@ -10,8 +10,8 @@ use crate::broker::{BrokerError, Stored};
 use crate::protocol::control::Action;
 use crate::provider;
 
+use super::answer::Answer;
 use super::buffer::Lost;
-use super::router::Answer;
 
 const PUBLISHED: &str = "tickcast_updates_published_total";
 const PUBLISHES: &str = "tickcast_publishes_total";

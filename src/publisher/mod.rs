@@ -2,7 +2,7 @@
 //!
 //! Four parts, each owned by one future, all awaited by [`Publisher::run`]:
 //!
-//! - `cycle`: who wants what, what is due, who is asked;
+//! - `cycle`: who wants what, what is due, who is asked ([`router`]), how often ([`hours`]);
 //! - `outlet`: numbers what was fetched and publishes it;
 //! - [`leader`]: whether this publisher polls at all;
 //! - `control`: what operators want.
@@ -11,6 +11,7 @@
 //! outlet cannot keep up, the roles are watched values. It knows neither vendors nor Redis, and no gateway: it learns what is
 //! watched from the registry alone.
 
+pub mod answer;
 pub mod buffer;
 pub mod config;
 mod control;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::answer::Answer;
 use crate::market::Symbol;
 use crate::quota::schedule::Lane;
 
@@ -27,21 +28,6 @@ const FAILED_FOR: Duration = Duration::from_secs(30);
 /// Some of the lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lanes(u16);
-
-/// What a provider answered about one symbol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// A quote, or that there is no newer one.
-    Quote,
-    /// No such symbol.
-    Unknown,
-    /// No price.
-    NoData,
-    /// Nothing usable.
-    Failed,
-    /// It was not asked, or refused without looking: budget, breaker, key or plan.
-    Away,
-}
 
 /// Which symbol goes where.
 #[derive(Debug, Default)]

@@ -17,10 +17,11 @@ use hashbrown::HashSet;
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
+use super::answer::Answer;
 use super::demand::{Change, Demand, MAX_WATCHED};
 use super::hours::Hours;
 use super::newest::Newest;
-use super::router::{Answer, Lanes, Router};
+use super::router::{Lanes, Router};
 use super::shared::Shared;
 use crate::cache;
 use crate::market::{Quote, Symbol};

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::massive::snapshot;
 use super::span;
+use super::support::DEADLINE;
 use super::support::client::Client as Socket;
 use super::support::gateway;
 use super::support::vendor::{Answer, MockVendor};
@@ -65,14 +66,14 @@ fn breaker_state(handle: &Handle) -> &'static str {
     handle.stats().providers["massive"].breaker
 }
 
-async fn until_breaker(handle: &Handle, state: &str, open_for: Duration) {
+/// Waits for what follows an open breaker.
+async fn until(what: &str, open_for: Duration, holds: impl Fn() -> bool) {
     let looking = async {
-        while breaker_state(handle) != state {
+        while !holds() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let limit = 2 * open_for + super::support::DEADLINE;
-    timeout(limit, looking).await.unwrap_or_else(|_| panic!("the breaker is never {state}"));
+    timeout(2 * open_for + DEADLINE, looking).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
@@ -114,6 +115,8 @@ async fn sickness_opens_the_breaker_clients_keep_the_last_quotes_and_health_is_f
     let publisher = tokio::spawn(publisher.run(stop.clone()));
     let mut gateway_config = gateway::config();
     gateway_config.stale_after = Duration::from_secs(1);
+    // The clients here read now and then only.
+    gateway_config.ping_interval = Duration::from_secs(3600);
     let gateway = gateway::start(&gateway_config, &broker).await;
     let address = gateway.handle().address();
     let mut client = Socket::connect(address, "/ws").await;
@@ -130,7 +133,7 @@ async fn sickness_opens_the_breaker_clients_keep_the_last_quotes_and_health_is_f
     assert_eq!(client.next_of("stale").await["symbol"], "AAPL");
 
     turn(Health::Failing);
-    until_breaker(&handle, "open", open_for).await;
+    until("it opens", open_for, || breaker_state(&handle) == "open").await;
     let asked = vendor.asked().len();
     // A newcomer finds the last quote meanwhile.
     let mut newcomer = Socket::connect(address, "/ws").await;
@@ -141,13 +144,13 @@ async fn sickness_opens_the_breaker_clients_keep_the_last_quotes_and_health_is_f
     // Each trial is one call, and each that fails opens the breaker for as long again.
     for (i, sickness) in (1..).zip([Health::Silent, Health::Garbage, Health::Failing]) {
         turn(sickness);
-        vendor.asked_times(asked + i).await;
-        until_breaker(&handle, "open", open_for).await;
+        until("a trial", open_for, || vendor.asked().len() == asked + i).await;
+        until("it opens", open_for, || breaker_state(&handle) == "open").await;
         assert_eq!(vendor.asked().len(), asked + i, "{sickness:?}: a trial is one call");
     }
     let opened = Instant::now();
     turn(Health::Well);
-    until_breaker(&handle, "closed", open_for).await;
+    until("it closes", open_for, || breaker_state(&handle) == "closed").await;
     println!(
         "recovered {:.1} s after it opened last; a half-open period is {open_for:?}",
         opened.elapsed().as_secs_f64()
