@@ -370,6 +370,8 @@ impl Cycle {
             debug!(provider, ?why, left, retry_in_s = retry_in.as_secs_f64(), "a fetch was not completed");
             if !retry_in.is_zero() {
                 own.hold((*retry_in).min(LONGEST_HOLD), Instant::now());
+                // Goes on when that is over, not with the cycle after it: a budget that waits is a budget lost.
+                own.open();
             }
         }
     }
