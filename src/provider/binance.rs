@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::config::{Config, Name};
+use super::config::{Config, Name, batch};
 use super::limiter::window;
 use super::vendor::{Call, Detail, Failure, Missing, Profile, Progress, Reply, Request, Vendor};
 use crate::market::{Number, Quote, Symbol};
@@ -56,8 +56,7 @@ impl Binance {
     /// As configured.
     #[must_use]
     pub fn new(config: &Config) -> Binance {
-        let batch = config.batch.and_then(|batch| NonZeroUsize::try_from(batch).ok());
-        Binance { batch: batch.map_or(BATCH, |batch| batch.min(BATCH)) }
+        Binance { batch: batch(config, BATCH) }
     }
 }
 
@@ -69,6 +68,7 @@ impl Vendor for Binance {
             name: Name::Binance,
             base_url: BASE_URL,
             batch: self.batch,
+            at_once: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             windows: vec![window(60, BUDGET)],
@@ -129,7 +129,7 @@ fn call(symbols: &[Symbol]) -> Call<()> {
         }
     }
     let list = format!("[\"{}\"]", spelled.join("\",\""));
-    Call { request: Request::get(TICKER).query("symbols", &list), cost: WEIGHT, symbols: symbols.to_vec(), step: () }
+    Call::new(Request::get(TICKER).query("symbols", &list), symbols, ()).costs(WEIGHT)
 }
 
 fn refused(call: &Call<()>, reply: &Reply<'_>) -> Result<Progress<()>, Failure> {

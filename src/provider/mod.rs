@@ -10,14 +10,17 @@
 
 pub mod binance;
 pub mod client;
+pub mod coinbase;
 pub mod config;
 pub mod fetch;
+pub mod finnhub;
 pub mod limiter;
+pub mod massive;
 pub mod meters;
-pub mod pattern;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
+pub mod tradier;
 pub mod unknown;
 pub mod vendor;
 
@@ -27,13 +30,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::broker::{self, Broker};
-use crate::market::{Quote, Symbol};
+use crate::market::{Bars, Quote, Range, Symbol};
 use crate::quota::breaker;
 use crate::quota::{Budget, Level};
 
 pub use config::{Config, Name, UnknownProvider};
+use vendor::Vendor;
 pub use vendor::{Failure, Missing};
 
 /// Where quotes come from.
@@ -59,6 +64,16 @@ pub trait Provider: Send + Sync {
     /// Gets these symbols, at most [`batch`](Self::batch) of them, each once. Ends: every wait in it is bounded.
     /// Dropping it is safe; what was spent is spent.
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched;
+
+    /// Gets `symbol`'s bars over `range`, for a chart. Takes from the same budget as quotes, and ends: every wait in it
+    /// is bounded.
+    ///
+    /// # Errors
+    /// [`NoBars`] when there are none; another provider may have some.
+    async fn bars(&self, symbol: Symbol, range: Range) -> Result<Bars, NoBars> {
+        let _ = (symbol, range);
+        Err(NoBars::NotServed)
+    }
 
     /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
@@ -102,6 +117,22 @@ pub struct Left {
     pub why: Why,
     /// Asking again earlier is in vain.
     pub retry_in: Duration,
+}
+
+/// Why there are no bars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoBars {
+    /// This provider has no bars, or none of this symbol.
+    NotServed,
+    /// It was asked, and has none.
+    Missing(Missing),
+    /// It could not be asked, or did not answer.
+    Left {
+        /// Why.
+        why: Why,
+        /// Asking again earlier is in vain.
+        retry_in: Duration,
+    },
 }
 
 /// Why a fetch stopped; a router tries the next provider on any of them.
@@ -189,10 +220,6 @@ pub async fn build(
         built.push(match name {
             Name::Simulated => Arc::new(simulated::Simulated::new(config)),
             Name::Replay => Arc::new(replay::Replay::open(config).await?),
-            Name::Binance => {
-                let client = shared(&mut client)?;
-                Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
-            }
             Name::Massive
             | Name::Tradier
             | Name::Yahoo
@@ -200,10 +227,45 @@ pub async fn build(
             | Name::AlphaVantage
             | Name::TwelveData
             | Name::Nse
-            | Name::Coinbase => return Err(BuildError::Unavailable(name)),
+            | Name::Binance
+            | Name::Coinbase => http(name, config, shared(&mut client)?, broker)?,
         });
     }
     Ok(built)
+}
+
+/// A vendor behind HTTP.
+fn http(
+    name: Name,
+    config: &Config,
+    client: Arc<client::Client>,
+    broker: &Broker,
+) -> Result<Arc<dyn Provider>, BuildError> {
+    fn over<V: Vendor>(
+        vendor: V,
+        config: &Config,
+        client: Arc<client::Client>,
+        broker: &Broker,
+    ) -> Result<Arc<dyn Provider>, BuildError> {
+        Ok(Arc::new(fetch::HttpProvider::new(vendor, config, client, broker)?))
+    }
+    let key = || key(name, config);
+    match name {
+        Name::Massive => over(massive::Massive::new(key()?, config), config, client, broker),
+        Name::Tradier => over(tradier::Tradier::new(key()?, config), config, client, broker),
+        Name::Finnhub => over(finnhub::Finnhub::new(key()?, config), config, client, broker),
+        Name::Binance => over(binance::Binance::new(config), config, client, broker),
+        Name::Coinbase => over(coinbase::Coinbase::new(config), config, client, broker),
+        Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse | Name::Replay | Name::Simulated => {
+            Err(BuildError::Unavailable(name))
+        }
+    }
+}
+
+/// The key of a vendor that answers nobody without one.
+fn key(name: Name, config: &Config) -> Result<SecretString, BuildError> {
+    let key = config.api_key.clone().filter(|key| !key.expose_secret().trim().is_empty());
+    key.ok_or_else(|| BuildError::Setting { name, key: "api_key", message: "is needed".into() })
 }
 
 /// One client for all vendors: one pool, one bound on requests under way.
