@@ -8,6 +8,7 @@
 //! Nothing queues here: a provider without budget says so at once and is asked again later, with the symbols that
 //! matter most by then.
 
+pub mod alphavantage;
 pub mod binance;
 pub mod client;
 pub mod coinbase;
@@ -17,12 +18,15 @@ pub mod finnhub;
 pub mod limiter;
 pub mod massive;
 pub mod meters;
+pub mod nse;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
 pub mod tradier;
+pub mod twelvedata;
 pub mod unknown;
 pub mod vendor;
+pub mod yahoo;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -237,11 +241,13 @@ fn http(
         Name::Massive => over(massive::Massive::new(key()?, config), config, client, broker),
         Name::Tradier => over(tradier::Tradier::new(key()?, config), config, client, broker),
         Name::Finnhub => over(finnhub::Finnhub::new(key()?, config), config, client, broker),
+        Name::AlphaVantage => over(alphavantage::AlphaVantage::new(key()?, config), config, client, broker),
+        Name::TwelveData => over(twelvedata::TwelveData::new(key()?, config), config, client, broker),
+        Name::Yahoo => over(yahoo::Yahoo::new(config), config, client, broker),
+        Name::Nse => over(nse::Nse::new(config), config, client, broker),
         Name::Binance => over(binance::Binance::new(config), config, client, broker),
         Name::Coinbase => over(coinbase::Coinbase::new(config), config, client, broker),
-        Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse | Name::Replay | Name::Simulated => {
-            Err(BuildError::Unavailable(name))
-        }
+        Name::Replay | Name::Simulated => Err(BuildError::Unavailable(name)),
     }
 }
 
