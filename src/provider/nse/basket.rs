@@ -63,7 +63,7 @@ impl Basket {
             aims.extend(singles(&stocks));
             aims.extend((!main.is_empty()).then_some(Aim::Basket(MAIN, main)));
         } else {
-            aims.push(Aim::Basket(MAIN, joined(main, in_basket)));
+            aims.push(Aim::Basket(MAIN, joined(&main, &in_basket)));
             aims.extend(singles(&others));
         }
         for (_, name) in INDICES {
@@ -111,7 +111,7 @@ fn singles(stocks: &Spelled) -> impl Iterator<Item = Aim> {
     stocks.iter().map(|(symbol, own)| Aim::Quote(symbol, own.to_owned()))
 }
 
-fn joined(first: Spelled, second: Spelled) -> Spelled {
+fn joined(first: &Spelled, second: &Spelled) -> Spelled {
     first.iter().chain(second.iter()).map(|(symbol, own)| (symbol, own.to_owned())).collect()
 }
 
