@@ -188,8 +188,12 @@ impl Vendor for Yahoo {
         if reply.status == 429 || (!reply.is_html() && reply.body.starts_with(b"Too Many Requests")) {
             return Err(self.blocked(reply));
         }
+        // There is no key that could be bad.
+        if matches!((&call.step, reply.status), (Step::Chart | Step::Bars, 401 | 403)) {
+            return Err(self.blocked(reply));
+        }
         let progress = match &call.step {
-            Step::Cookies(renewal) => return Ok(self.read_cookies(renewal, reply)),
+            Step::Cookies(renewal) => return self.read_cookies(renewal, reply),
             Step::Crumb(renewal, cookies) => return self.read_crumb(renewal, cookies, reply),
             Step::Quotes(renewal) => self.read_quotes(renewal, reply),
             Step::Chart => chart::read_quote(call, reply),

@@ -40,17 +40,22 @@ pub(super) fn cookies(renewal: Renewal) -> Call<Step> {
 }
 
 impl Yahoo {
-    /// Whatever the status, it is the cookies that count.
-    pub(super) fn read_cookies(&mut self, renewal: &Renewal, reply: &Reply<'_>) -> Progress<Step> {
+    /// It is the cookies that count: the usual status is 404.
+    pub(super) fn read_cookies(&mut self, renewal: &Renewal, reply: &Reply<'_>) -> Result<Progress<Step>, Failure> {
         let mut cookies = Cookies::default();
         cookies.take_in(reply);
         if cookies.is_empty() {
-            return self.without_session(&renewal.spelled, reply.now);
+            let is_down = reply.status >= 500;
+            return if is_down {
+                Err(reply.failure(""))
+            } else {
+                Ok(self.without_session(&renewal.spelled, reply.now))
+            };
         }
         let request = get(CRUMB).header("cookie", cookies.header());
         let symbols = renewal.spelled.symbols();
         let call = Call::new(request, &symbols, Step::Crumb(renewal.clone(), cookies));
-        Progress { calls: vec![call], ..Progress::default() }
+        Ok(Progress { calls: vec![call], ..Progress::default() })
     }
 
     pub(super) fn read_crumb(

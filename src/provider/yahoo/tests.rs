@@ -137,8 +137,11 @@ fn too_many_requests_double_the_wait_until_something_is_answered() {
     assert!(say(&mut yahoo, &call, 200, &[], &batch_of(ROW)).is_ok());
     assert_eq!(wait(&mut yahoo, 200, &[], "Too Many Requests"), 15);
     assert_eq!(wait(&mut yahoo, 429, &[("retry-after", "3600")], ""), 60);
+    let chart = chart::of_quote(symbol("AAPL"), "AAPL");
+    assert_eq!(say(&mut yahoo, &chart, 401, &[], "{}").unwrap_err().as_str(), "rate_limited");
     let mut yahoo = self::yahoo();
     let cookies = first(&mut yahoo, &["AAPL"]);
+    assert_eq!(say(&mut yahoo, &cookies, 503, &[], "").unwrap_err().as_str(), "transient");
     let crumb = only(say(&mut yahoo, &cookies, 404, &[COOKIE], "").unwrap());
     assert_eq!(say(&mut yahoo, &crumb, 429, &[], "Too Many Requests").unwrap_err().as_str(), "rate_limited");
 }
@@ -150,7 +153,6 @@ fn each_refusal_has_its_class() {
     for (status, body, class) in [
         (200, "<html>Will be right back", "transient"),
         (503, "<html>", "transient"),
-        (403, "<html>", "transient"),
         (200, r#"{"quoteResp"#, "transient"),
         (
             400,
