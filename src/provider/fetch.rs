@@ -28,12 +28,12 @@ use super::redact::Redactor;
 use super::unknown::Unknown;
 use super::vendor::{Call, Failure, Missing, Profile, Progress, Vendor};
 use super::{BuildError, Fetched, Left, NoBars, Provider, Status, Why};
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::market::bar::{self, MAX_BARS};
 use crate::market::pattern::Patterns;
 use crate::market::{Bar, Bars, Range, Symbol};
-use crate::quota::Level;
 use crate::quota::breaker::{self, Breaker};
+use crate::quota::{Budget, Level};
 use call::Stop;
 
 /// Calls one fetch may make: a batch of 100 with one bad symbol takes 2·log2(100) ≈ 14, with five about 50; one whose
@@ -108,7 +108,7 @@ impl<V: Vendor> HttpProvider<V> {
             client,
             redactor: Redactor::new(&config.api_key),
             meters: Meters::new(profile.name, &budget.windows),
-            limiter: Limiter::new(Arc::clone(&broker.quota), broker.status.clone(), budget),
+            limiter: Limiter::new(Arc::clone(&broker.quota), budget),
             turns: Semaphore::new(profile.at_once.map_or(client::MAX_IN_FLIGHT, NonZeroUsize::get)),
             started: Instant::now(),
             state: Mutex::new(State {
@@ -151,7 +151,7 @@ impl<V: Vendor> HttpProvider<V> {
                 let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch, or {MAX_BARS} bars");
                 Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
             } else {
-                self.call(&call, endpoint, patience).await
+                self.call(&call, endpoint, patience, &mut fetched.calls).await
             };
             made += 1;
             patience = PATIENCE;
@@ -267,12 +267,23 @@ impl<V: Vendor> Provider for HttpProvider<V> {
         self.meters.breaker(breaker);
         Status {
             breaker: Some(breaker),
-            budget: state.levels.clone(),
+            budget: state.levels.iter().filter(|level| !level.window.is_tally()).copied().collect(),
+            spent_today: state.levels.iter().find(|level| level.window.length == limiter::DAY).map(|day| day.spent),
             calls: self.calls.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             parked: parked.filter(|(_, left)| !left.is_zero()),
             last_failure: state.last_failure.clone(),
         }
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(self.limiter.budget()).filter(|budget| !budget.windows.is_empty())
+    }
+
+    async fn reset_budget(&self) -> broker::Result<()> {
+        self.limiter.reset().await?;
+        self.read_budget().await;
+        Ok(())
     }
 
     async fn read_budget(&self) {

@@ -36,10 +36,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::market::{Bars, Quote, Range, Symbol};
-use crate::quota::Level;
 use crate::quota::breaker;
+use crate::quota::{Budget, Level};
 
 pub use config::{Config, Name, UnknownProvider};
 use vendor::Vendor;
@@ -82,8 +82,21 @@ pub trait Provider: Send + Sync {
     /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
 
+    /// What limits it; `None` where nothing does.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
+
     /// Reads where the budget stands, for [`status`](Self::status) and the metrics; one broker command.
     async fn read_budget(&self) {}
+
+    /// Forgets what was spent, and any wait that the vendor asked for.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    async fn reset_budget(&self) -> broker::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a fetch got.
@@ -95,6 +108,8 @@ pub struct Fetched {
     pub missing: Vec<(Symbol, Missing)>,
     /// What was not done.
     pub left: Option<Left>,
+    /// Requests made for it, retries and halvings included.
+    pub calls: u64,
 }
 
 /// What a fetch left undone.
@@ -144,6 +159,8 @@ pub struct Status {
     pub breaker: Option<breaker::State>,
     /// Where its budget stood when last read.
     pub budget: Vec<Level>,
+    /// Units of it spent in the 24 hours before that; `None` where nobody counts.
+    pub spent_today: Option<u64>,
     /// Requests made.
     pub calls: u64,
     /// Requests under way.

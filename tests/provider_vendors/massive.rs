@@ -64,7 +64,7 @@ fn pages(asked: &Asked) -> Answer {
 
 #[tokio::test]
 async fn pages_are_followed_at_our_address_and_go_on_after_a_limit() {
-    let vendor = MockVendor::start(|asked| paid(asked)).await;
+    let vendor = MockVendor::start(paid).await;
     let provider = case().provider(&vendor).await;
     let first = case::bars(&*provider, "AAPL", Range::Day).await.unwrap();
     assert_eq!(vendor.asked().len(), 3);

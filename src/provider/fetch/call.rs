@@ -22,12 +22,13 @@ pub(super) struct Stop {
 }
 
 impl<V: Vendor> HttpProvider<V> {
-    /// Makes one call, until it is answered or given up.
+    /// Makes one call, until it is answered or given up; each request is added to `made`.
     pub(super) async fn call(
         &self,
         call: &Call<V::Step>,
         endpoint: Endpoint,
         patience: Duration,
+        made: &mut u64,
     ) -> Result<Progress<V::Step>, Stop> {
         let mut patience = patience;
         let mut failed = NonZeroU32::MIN;
@@ -38,6 +39,7 @@ impl<V: Vendor> HttpProvider<V> {
         loop {
             let permit = self.admit(call.cost, endpoint, patience).await?;
             patience = PATIENCE;
+            *made += 1;
             let outcome = self.attempt(call).await;
             self.settle(permit, &outcome);
             let failure = match outcome {
