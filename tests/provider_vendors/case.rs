@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::{SignedDuration, Timestamp};
 use tickcast::broker::{self, Broker, memory};
@@ -104,10 +104,13 @@ pub(crate) fn shows_key(asked: &Asked) -> bool {
     is_in_header || asked.target.contains(KEY_SPELLINGS[1])
 }
 
-/// When the two bars begin: an hour and a half hour ago. Every chart reaches back further.
+/// When the two bars begin: an hour and half an hour before the test began. Every chart reaches back further.
 pub(crate) fn moments() -> [Timestamp; 2] {
-    let half_hours = Timestamp::now().as_second() / 1800;
-    [2, 1].map(|ago| Timestamp::from_second((half_hours - ago) * 1800).unwrap())
+    static MOMENTS: OnceLock<[Timestamp; 2]> = OnceLock::new();
+    *MOMENTS.get_or_init(|| {
+        let half_hours = Timestamp::now().as_second() / 1800;
+        [2, 1].map(|ago| Timestamp::from_second((half_hours - ago) * 1800).unwrap())
+    })
 }
 
 /// The same of a vendor who has nothing finer than days: the last two.
