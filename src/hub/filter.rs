@@ -43,11 +43,13 @@ impl Watched {
         self.slot(hash).load(Ordering::Acquire) > 0 || self.all.load(Ordering::Acquire)
     }
 
-    pub(super) fn raise(&self, hash: u64) {
+    /// A symbol with this hash is watched from now on; in step with [`Watched::lower`].
+    pub fn raise(&self, hash: u64) {
         self.slot(hash).fetch_add(1, Ordering::Release);
     }
 
-    pub(super) fn lower(&self, hash: u64) {
+    /// A symbol with this hash is no longer watched.
+    pub fn lower(&self, hash: u64) {
         self.slot(hash).fetch_sub(1, Ordering::Release);
     }
 
