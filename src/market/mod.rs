@@ -3,6 +3,7 @@
 //! Pure: no socket, no clock, no runtime. Knows JSON, because an update *is* its published bytes; knows neither
 //! WebSocket frames nor Redis.
 
+pub mod bar;
 pub mod calendar;
 pub mod latest;
 pub mod number;
@@ -10,6 +11,7 @@ pub mod quote;
 pub mod symbol;
 pub mod update;
 
+pub use bar::{Bar, Bars, Range};
 pub use calendar::{Calendar, Exchange};
 pub use latest::Latest;
 pub use number::Number;

@@ -29,7 +29,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::broker::Broker;
-use crate::market::{Quote, Symbol};
+use crate::market::{Bars, Quote, Range, Symbol};
 use crate::quota::Level;
 use crate::quota::breaker;
 
@@ -60,6 +60,16 @@ pub trait Provider: Send + Sync {
     /// Dropping it is safe; what was spent is spent.
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched;
 
+    /// Gets `symbol`'s bars over `range`, for a chart. Takes from the same budget as quotes, and ends: every wait in it
+    /// is bounded.
+    ///
+    /// # Errors
+    /// [`NoBars`] when there are none; another provider may have some.
+    async fn bars(&self, symbol: Symbol, range: Range) -> Result<Bars, NoBars> {
+        let _ = (symbol, range);
+        Err(NoBars::NotServed)
+    }
+
     /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
 
@@ -87,6 +97,22 @@ pub struct Left {
     pub why: Why,
     /// Asking again earlier is in vain.
     pub retry_in: Duration,
+}
+
+/// Why there are no bars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoBars {
+    /// This provider has no bars, or none of this symbol.
+    NotServed,
+    /// It was asked, and has none.
+    Missing(Missing),
+    /// It could not be asked, or did not answer.
+    Left {
+        /// Why.
+        why: Why,
+        /// Asking again earlier is in vain.
+        retry_in: Duration,
+    },
 }
 
 /// Why a fetch stopped; a router tries the next provider on any of them.
