@@ -120,6 +120,12 @@ impl Publication {
         deflated.as_deref().unwrap_or(plain)
     }
 
+    /// The text of one variant, for readers that are not sockets.
+    #[must_use]
+    pub fn text(&self, dialect: Dialect, freshness: Freshness) -> &str {
+        payload(self.plain(dialect, freshness))
+    }
+
     fn plain(&self, dialect: Dialect, freshness: Freshness) -> &[u8] {
         let json = || self.json();
         let flat = || as_flat(self.symbol, self.json());
@@ -142,8 +148,7 @@ impl Publication {
     /// The update's JSON.
     #[must_use]
     pub fn json(&self) -> &str {
-        let payload = &self.live[frame::payload_offset(&self.live)..];
-        std::str::from_utf8(payload).expect("built from a str")
+        payload(&self.live)
     }
 
     /// Whether this is newer than `other`, of the same symbol: [`Update::is_newer_than`].
@@ -189,6 +194,17 @@ impl Notice {
     pub fn new(kind: &str, json: &str) -> Notice {
         Notice { kind: kind.into(), frame: frame::text(json) }
     }
+
+    /// The notice's JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        payload(&self.frame)
+    }
+}
+
+/// The text of a frame made here.
+fn payload(frame: &[u8]) -> &str {
+    std::str::from_utf8(&frame[frame::payload_offset(frame)..]).expect("built from a str")
 }
 
 /// The object with `"snapshot":true` as its last field.
@@ -249,10 +265,6 @@ mod tests {
     fn publication(json: &str) -> Publication {
         let update = Update::read(json).unwrap();
         Publication::new(update.symbol, update.seq, json, 0, 0)
-    }
-
-    fn payload(frame: &[u8]) -> &str {
-        std::str::from_utf8(&frame[frame::payload_offset(frame)..]).unwrap()
     }
 
     const JSON: &str = r#"{"type":"price_update", "symbol":"aapl","data":{"symbol":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T"},"seq":9,"timestamp":"U"}"#;
