@@ -115,7 +115,7 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     let gateway = match role {
         Role::Serve | Role::Gateway => {
             let front = api::Front { showcase: showcase(config, &providers), health: Arc::clone(&health) };
-            Some(Gateway::start(&config.gateway, &broker, api::router(front)).await?)
+            Some(Gateway::start(&config.gateway, &broker, |_| api::router(front)).await?)
         }
         Role::Publisher => None,
     };

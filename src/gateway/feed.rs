@@ -4,6 +4,8 @@
 //! store (snapshots, what an interruption hid) is fetched by a task of its own. It keeps the last update of each
 //! watched symbol, so that a shard's newcomers have one even while the broker is away.
 //!
+//! Readers that are not sockets have a seat among the shards ([`readers`](super::readers)): to the feed it is one more.
+//!
 //! Bounded by the watched symbols: every [`SWEEP`] the last updates of symbols that nobody watches any more are
 //! forgotten, so that a page reload still finds them.
 
@@ -86,6 +88,10 @@ pub(super) struct Snapshots {
     /// Everything watched is to be read again.
     recover: AtomicBool,
     wake: Notify,
+    /// Counts what may have hidden updates: interruptions, returns, lags.
+    gaps: AtomicU64,
+    /// As `gaps` was when the last recovery began.
+    healed: AtomicU64,
 }
 
 impl Snapshots {
@@ -102,9 +108,22 @@ impl Snapshots {
         self.wake.notify_one();
     }
 
-    fn ask_recovery(&self) {
+    /// Has everything watched read again.
+    pub(super) fn ask_recovery(&self) {
+        self.note_gap();
         self.recover.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Updates may be missing from now on.
+    fn note_gap(&self) {
+        self.gaps.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Which gap was healed last, if none was found since: nothing older than what was handed over is missing then.
+    pub(super) fn settled(&self) -> Option<u64> {
+        let healed = self.healed.load(Ordering::Acquire);
+        (healed > 0 && healed == self.gaps.load(Ordering::Acquire)).then_some(healed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Symbol, Vec<u16>>> {
@@ -155,8 +174,34 @@ impl Fanout {
         self.shards.iter().any(|shard| shard.watched.may_watch(hash))
     }
 
-    fn hash(&self, symbol: Symbol) -> u64 {
+    pub(super) fn hash(&self, symbol: Symbol) -> u64 {
         self.shards[0].watched.hash(symbol)
+    }
+
+    /// The last updates of these symbols: of all, or none, of what was published up to one moment.
+    pub(super) fn last_of(&self, symbols: &[Symbol]) -> Vec<Option<Arc<Publication>>> {
+        let last = self.last();
+        symbols.iter().map(|symbol| last.get(symbol).cloned()).collect()
+    }
+
+    /// Reads the cached quotes of these symbols and remembers what is newer. False: the store could not be read.
+    pub(super) async fn look_up(&self, symbols: &[Symbol]) -> bool {
+        for chunk in symbols.chunks(KEYS_PER_READ) {
+            let Some(found) = read_cached(self, chunk).await else { return false };
+            for publication in found {
+                remember(self, &publication);
+            }
+        }
+        true
+    }
+
+    /// Forgets the last updates of these symbols, or of all.
+    pub(super) fn forget(&self, symbols: Option<&[Symbol]>) {
+        let mut last = self.last();
+        match symbols {
+            Some(symbols) => symbols.iter().for_each(|symbol| drop(last.remove(symbol))),
+            None => last.clear(),
+        }
     }
 
     fn last(&self) -> MutexGuard<'_, HashMap<Symbol, Arc<Publication>>> {
@@ -299,6 +344,7 @@ impl Reader {
     }
 
     fn interrupted(&self) {
+        self.fanout.snapshots.note_gap();
         if self.fanout.link.connected.swap(false, Ordering::AcqRel) {
             warn!("the broker is away; clients keep their last quotes");
         }
@@ -348,6 +394,7 @@ pub(super) async fn fetch(fanout: Arc<Fanout>, stop: CancellationToken) {
 
 /// Reads every watched symbol's cached quote. What is newer than what was sent goes to all its watchers.
 async fn recover(fanout: &Fanout) -> bool {
+    let gap = fanout.snapshots.gaps.load(Ordering::Acquire);
     control::restore(fanout).await;
     let symbols = fanout.interest.watched();
     for chunk in symbols.chunks(KEYS_PER_READ) {
@@ -361,6 +408,7 @@ async fn recover(fanout: &Fanout) -> bool {
             }
         }
     }
+    fanout.snapshots.healed.store(gap, Ordering::Release);
     true
 }
 

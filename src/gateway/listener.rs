@@ -55,6 +55,26 @@ const RETRY_AFTER_S: u32 = 5;
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub IpAddr);
 
+/// Whether a request's connection has its place among those that may stay open; why not, as reason and words, and
+/// whether there is none for anybody (an extension of the request).
+#[derive(Debug, Clone, Copy)]
+pub struct Place(pub Result<(), NoPlace>);
+
+/// Why a connection may not stay open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoPlace {
+    /// 429 or 503.
+    pub status: StatusCode,
+    /// The `reason` label of `tickcast_connections_refused_total`.
+    pub reason: &'static str,
+    /// In words.
+    pub message: &'static str,
+}
+
+/// Ends a request's connection (an extension of the request).
+#[derive(Debug, Clone)]
+pub struct Hangup(pub CancellationToken);
+
 /// What the front door works with.
 pub(super) struct Front {
     pub(super) shards: Vec<ShardDoor>,
@@ -123,8 +143,15 @@ impl Front {
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
         let admitted = self.admission.admit(peer, self.clock.millis());
-        let door =
-            Door { front: Arc::clone(&self), peer, admitted: Mutex::new(Some(admitted)), upgrade: Mutex::default() };
+        let (place, hangup) = (admitted.as_ref().map(|_| ()).map_err(|refused| no_place(*refused)), stop.child_token());
+        let door = Door {
+            front: Arc::clone(&self),
+            peer,
+            place,
+            hangup: hangup.clone(),
+            admitted: Mutex::new(Some(admitted)),
+            upgrade: Mutex::default(),
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.handshake_timeout)
@@ -133,7 +160,7 @@ impl Front {
             .serve_connection(TokioIo::new(stream), door);
         let ended = tokio::select! {
             ended = connection.without_shutdown() => ended,
-            () = stop.cancelled() => return,
+            () = hangup.cancelled() => return,
         };
         let parts = match ended {
             Ok(parts) => parts,
@@ -170,21 +197,28 @@ impl Front {
             },
         };
         let permit = admitted.map_err(|refused| {
-            let (status, message) = match refused {
-                Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "this server is full"),
-                Refused::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
-                Refused::TooFast => (StatusCode::TOO_MANY_REQUESTS, "connecting too fast from this address"),
-            };
-            Refusal::new(status, refused.reason(), message).retry_after(RETRY_AFTER_S)
+            let NoPlace { status, reason, message } = no_place(refused);
+            Refusal::new(status, reason, message).retry_after(RETRY_AFTER_S)
         })?;
         Ok((access, permit))
     }
+}
+
+fn no_place(refused: Refused) -> NoPlace {
+    let (status, message) = match refused {
+        Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "this server is full"),
+        Refused::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
+        Refused::TooFast => (StatusCode::TOO_MANY_REQUESTS, "connecting too fast from this address"),
+    };
+    NoPlace { status, reason: refused.reason(), message }
 }
 
 /// One connection's HTTP service.
 struct Door {
     front: Arc<Front>,
     peer: IpAddr,
+    place: Result<(), NoPlace>,
+    hangup: CancellationToken,
     admitted: Mutex<Option<Result<Permit, Refused>>>,
     upgrade: Mutex<Option<(Upgrade, Access, Permit)>>,
 }
@@ -218,7 +252,10 @@ impl hyper::service::Service<Request<Incoming>> for Door {
             return Box::pin(std::future::ready(Ok(response)));
         }
         let mut request = Request::from_parts(head, Body::new(body));
-        request.extensions_mut().insert(PeerAddr(self.peer));
+        let extensions = request.extensions_mut();
+        extensions.insert(PeerAddr(self.peer));
+        extensions.insert(Place(self.place));
+        extensions.insert(Hangup(self.hangup.clone()));
         Box::pin(self.front.app.clone().oneshot(request))
     }
 }

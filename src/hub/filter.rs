@@ -31,6 +31,12 @@ impl Watched {
         Watched { hasher, slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(), all: AtomicBool::new(false) }
     }
 
+    /// An empty filter with the same hasher.
+    #[must_use]
+    pub fn beside(&self) -> Watched {
+        Watched::new(self.hasher.clone())
+    }
+
     /// A symbol's hash, for [`Watched::may_watch`] and the board.
     #[must_use]
     pub fn hash(&self, symbol: Symbol) -> u64 {
