@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::bounded_log::BoundedLog;
 use super::clock::Clock;
 use super::control;
-use super::inbox::{Inbox, Order};
+use super::inbox::{Batch, Inbox, Order};
 use super::interest::Interest;
 use super::metrics::{self, FeedMetrics};
 use crate::broker::{Channel, Event, Feed, Store, keys};
@@ -36,6 +36,8 @@ use crate::protocol::reply::{Reply, Stamp, Status};
 const SWEEP: Duration = Duration::from_secs(30);
 /// Keys per read of the store: 500 × about 300 bytes is an answer of 150 KB.
 const KEYS_PER_READ: usize = 500;
+/// How long a starting gateway waits for the broker before it tells clients that it is away.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to read the store.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -58,10 +60,26 @@ pub(super) struct Fanout {
     pub(super) link: Link,
     /// Whether clients believe that publishing is paused.
     paused: AtomicBool,
-    last: Mutex<HashMap<Symbol, Arc<Publication>>>,
+    last: Mutex<Last>,
 }
 
-/// How the feed is doing, for health.
+/// What was published last.
+#[derive(Default)]
+struct Last {
+    updates: HashMap<Symbol, Arc<Publication>>,
+    /// The `seq` of the last update handed to the shards.
+    high: Option<u64>,
+}
+
+/// What is known of some symbols, at one moment.
+pub(super) struct Picture {
+    /// Their last updates, in the order asked for.
+    pub(super) updates: Vec<Option<Arc<Publication>>>,
+    /// Whatever one publisher numbered up to here is in it, unless a gap hid it ([`Snapshots::settled`]).
+    pub(super) high: Option<u64>,
+}
+
+/// How the feed, for health.
 #[derive(Default)]
 pub(super) struct Link {
     connected: AtomicBool,
@@ -178,10 +196,10 @@ impl Fanout {
         self.shards[0].watched.hash(symbol)
     }
 
-    /// The last updates of these symbols: of all, or none, of what was published up to one moment.
-    pub(super) fn last_of(&self, symbols: &[Symbol]) -> Vec<Option<Arc<Publication>>> {
+    /// The last updates of these symbols; never older than what their shards have.
+    pub(super) fn picture_of(&self, symbols: &[Symbol]) -> Picture {
         let last = self.last();
-        symbols.iter().map(|symbol| last.get(symbol).cloned()).collect()
+        Picture { updates: symbols.iter().map(|symbol| last.updates.get(symbol).cloned()).collect(), high: last.high }
     }
 
     /// Reads the cached quotes of these symbols and remembers what is newer. False: the store could not be read.
@@ -199,19 +217,19 @@ impl Fanout {
     pub(super) fn forget(&self, symbols: Option<&[Symbol]>) {
         let mut last = self.last();
         match symbols {
-            Some(symbols) => symbols.iter().for_each(|symbol| drop(last.remove(symbol))),
-            None => last.clear(),
+            Some(symbols) => symbols.iter().for_each(|symbol| drop(last.updates.remove(symbol))),
+            None => last.updates.clear(),
         }
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<Symbol, Arc<Publication>>> {
+    fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sweep(&self) {
         let mut last = self.last();
-        last.retain(|_, publication| self.is_watched(publication.hash()));
-        last.shrink_to(1024);
+        last.updates.retain(|_, publication| self.is_watched(publication.hash()));
+        last.updates.shrink_to(1024);
     }
 }
 
@@ -223,18 +241,22 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut reader = Reader {
-        batches: fanout.shards.iter().map(|_| Vec::new()).collect(),
+        routed: Vec::new(),
         metrics: FeedMetrics::register(),
         log: BoundedLog::default(),
+        link: Linked::NotYet,
         fanout,
     };
     let mut events = Vec::new();
     let mut sweep = tokio::time::interval(SWEEP);
+    let patience = tokio::time::sleep(PATIENCE);
+    tokio::pin!(patience);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             _ = sweep.tick() => reader.fanout.sweep(),
+            () = &mut patience, if reader.link == Linked::NotYet => reader.interrupted(),
             () = feed.next(&mut events) => reader.take(&mut events, &controls),
         }
     }
@@ -243,10 +265,21 @@ pub(super) async fn run(
 /// The feed task's own state.
 struct Reader {
     fanout: Arc<Fanout>,
-    /// What each shard gets from the events at hand.
-    batches: Vec<Vec<Arc<Publication>>>,
+    /// Updates read from the events at hand, not handed over yet.
+    routed: Vec<Arc<Publication>>,
     metrics: FeedMetrics,
     log: BoundedLog,
+    link: Linked,
+}
+
+/// What clients believe of the broker's link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linked {
+    /// The gateway has just started; nobody was told anything.
+    NotYet,
+    Up,
+    /// They were told that it is away.
+    Away,
 }
 
 impl Reader {
@@ -308,56 +341,63 @@ impl Reader {
         }
     }
 
-    /// Encodes an update and puts it into the batches of the shards that watch it.
+    /// Encodes an update, if anybody may want it.
     fn route(&mut self, update: &Update<'_>, received_us: u64, now: Timestamp) {
         let fanout = &self.fanout;
         let hash = fanout.hash(update.symbol);
-        let mut last = fanout.last();
-        let remembered = last.get_mut(&update.symbol);
-        if remembered.is_none() && !fanout.is_watched(hash) {
+        let remembered = fanout.last().updates.contains_key(&update.symbol);
+        if !remembered && !fanout.is_watched(hash) {
             self.metrics.unwatched.increment(1);
             return;
         }
         let json = update.json(now);
-        let publication = Arc::new(Publication::new(update.symbol, update.seq, &json, hash, received_us));
-        for (shard, batch) in fanout.shards.iter().zip(&mut self.batches) {
-            if shard.watched.may_watch(hash) {
-                batch.push(Arc::clone(&publication));
-            }
-        }
-        match remembered {
-            Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
-            Some(older) => *older = publication,
-            None => {
-                last.insert(update.symbol, publication);
-            }
-        }
+        self.routed.push(Arc::new(Publication::new(update.symbol, update.seq, &json, hash, received_us)));
     }
 
+    /// Gives each shard what it watches, one batch, and then remembers it: a newcomer must not get as a snapshot what
+    /// its shard is about to send it as news. Whoever begins to watch a symbol while this happens reads what is
+    /// remembered after it, so it is one step to them: it has the update in its batch or finds it here.
     fn hand_over(&mut self) {
-        for (shard, batch) in self.fanout.shards.iter().zip(&mut self.batches) {
+        if self.routed.is_empty() {
+            return;
+        }
+        let mut last = self.fanout.last();
+        for shard in &self.fanout.shards {
+            let watched = self.routed.iter().filter(|publication| shard.watched.may_watch(publication.hash()));
+            let batch: Batch = watched.cloned().collect();
             if !batch.is_empty() {
-                let conflated = shard.inbox.push(batch.drain(..).collect());
-                self.metrics.conflated.increment(conflated);
+                self.metrics.conflated.increment(shard.inbox.push(batch));
+            }
+        }
+        for publication in self.routed.drain(..) {
+            last.high = last.high.max(publication.seq());
+            match last.updates.get_mut(&publication.symbol()) {
+                Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
+                Some(older) => *older = publication,
+                None => {
+                    last.updates.insert(publication.symbol(), publication);
+                }
             }
         }
     }
 
-    fn interrupted(&self) {
+    fn interrupted(&mut self) {
         self.fanout.snapshots.note_gap();
-        if self.fanout.link.connected.swap(false, Ordering::AcqRel) {
+        self.fanout.link.connected.store(false, Ordering::Release);
+        if std::mem::replace(&mut self.link, Linked::Away) != Linked::Away {
             warn!("the broker is away; clients keep their last quotes");
+            self.fanout.tell(Status::Degraded, Some("the broker is away; quotes may be old"));
         }
-        self.fanout.tell(Status::Degraded, Some("the broker is away; quotes may be old"));
     }
 
-    fn resumed(&self) {
-        if !self.fanout.link.connected.swap(true, Ordering::AcqRel) {
-            info!("updates arrive from the broker");
-        }
+    fn resumed(&mut self) {
+        self.fanout.link.connected.store(true, Ordering::Release);
         self.fanout.resumed.notify_one();
         self.fanout.snapshots.ask_recovery();
-        self.fanout.tell(Status::Ok, None);
+        info!("updates arrive from the broker");
+        if std::mem::replace(&mut self.link, Linked::Up) == Linked::Away {
+            self.fanout.tell(Status::Ok, None);
+        }
     }
 }
 
@@ -415,7 +455,7 @@ async fn recover(fanout: &Fanout) -> bool {
 async fn bring_asked(fanout: &Fanout, asked: HashMap<Symbol, Vec<u16>>) -> bool {
     let mut missing = Vec::new();
     for (symbol, shards) in &asked {
-        let known = fanout.last().get(symbol).cloned();
+        let known = fanout.last().updates.get(symbol).cloned();
         match known {
             Some(publication) => bring(fanout, shards, &publication),
             None => missing.push(*symbol),
@@ -439,11 +479,11 @@ fn bring(fanout: &Fanout, shards: &[u16], publication: &Arc<Publication>) {
 
 fn remember(fanout: &Fanout, publication: &Arc<Publication>) {
     let mut last = fanout.last();
-    match last.get_mut(&publication.symbol()) {
+    match last.updates.get_mut(&publication.symbol()) {
         Some(older) if !publication.is_newer_than(older) => {}
         Some(older) => *older = Arc::clone(publication),
         None => {
-            last.insert(publication.symbol(), Arc::clone(publication));
+            last.updates.insert(publication.symbol(), Arc::clone(publication));
         }
     }
 }
@@ -458,12 +498,15 @@ async fn read_cached(fanout: &Fanout, symbols: &[Symbol]) -> Option<Vec<Arc<Publ
             return None;
         }
     };
-    let received_us = fanout.clock.micros();
+    let (now_us, now) = (fanout.clock.micros(), Timestamp::now());
     let publication = |(symbol, value): (&Symbol, bytes::Bytes)| {
         let text = std::str::from_utf8(&value).ok()?;
         let update = Update::read(text).ok().filter(|update| update.symbol == *symbol)?;
-        let json = update.json(Timestamp::now());
-        Some(Arc::new(Publication::new(*symbol, update.seq, &json, fanout.hash(*symbol), received_us)))
+        let json = update.json(now);
+        let age_us =
+            update.published_at().map_or(0, |at| u64::try_from(now.duration_since(at).as_micros()).unwrap_or(0));
+        let publication = Publication::new(*symbol, update.seq, &json, fanout.hash(*symbol), now_us);
+        Some(Arc::new(publication.since(now_us.saturating_sub(age_us))))
     };
     let found = symbols.iter().zip(values).filter_map(|(symbol, value)| Some((symbol, value?)));
     Some(found.filter_map(publication).collect())

@@ -141,10 +141,12 @@ impl Board {
             self.open(symbol);
         }
         let settled = self.fanout.snapshots.settled();
-        // One moment's picture, so that its updates can be numbered; the board's own last ones may be older.
-        let mut known: Vec<Arc<Publication>> = self.fanout.last_of(&symbols).into_iter().flatten().collect();
-        known.sort_by_key(|publication| publication.seq());
+        let picture = self.fanout.picture_of(&symbols);
         let settled = settled.is_some() && self.fanout.snapshots.settled() == settled;
+        // What was read from the store may be ahead of the feed; then others of its time are still to come.
+        let high = picture.high.filter(|_| settled);
+        let mut known: Vec<Arc<Publication>> = picture.updates.into_iter().flatten().collect();
+        known.sort_by_key(|publication| publication.seq());
         let mut mail = Mail::new(NonZeroUsize::new(symbols.len()).unwrap_or(NonZeroUsize::MIN));
         for (_, notice) in &self.standing {
             mail.push(Said::Notice(Arc::clone(notice)), now_ms);
@@ -159,7 +161,7 @@ impl Board {
             }
             if !publication.seq().is_some_and(|seq| resume.has(seq)) {
                 self.counts.delivered += 1;
-                let id = publication.seq().filter(|_| settled);
+                let id = publication.seq().filter(|&seq| high.is_some_and(|high| seq <= high));
                 mail.push(Said::Update { publication, freshness: Freshness::Snapshot, id }, now_ms);
             }
         }
@@ -208,7 +210,8 @@ impl Board {
             first.send_replace(Some(Known { publication: Arc::clone(publication), origin }));
         }
         let freshness = if arrival == Arrival::Live { Freshness::Live } else { Freshness::Snapshot };
-        let id = publication.seq().filter(|_| settled);
+        // What is read again comes in no order.
+        let id = publication.seq().filter(|_| settled && arrival == Arrival::Live);
         for &place in &reading.streams {
             let stream = &mut self.streams[place];
             let resumed =
@@ -329,7 +332,7 @@ impl Board {
         let watched = &fanout.shards[usize::from(self.index)].watched;
         self.readings.entry(symbol).or_insert_with(|| {
             watched.raise(fanout.hash(symbol));
-            let last = fanout.last_of(&[symbol]).into_iter().next().flatten();
+            let last = fanout.picture_of(&[symbol]).updates.pop().flatten();
             Reading { last, ..Reading::default() }
         })
     }

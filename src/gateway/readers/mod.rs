@@ -175,7 +175,7 @@ impl Readers {
         let StreamWish { symbols, last_id, expires, visitor } = wish;
         self.has_room()?;
         self.hold(&symbols);
-        let known = self.seat.fanout.last_of(&symbols);
+        let known = self.seat.fanout.picture_of(&symbols).updates;
         let unknown: Vec<Symbol> =
             symbols.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(symbol, _)| *symbol).collect();
         // What cannot be read now is brought when the broker is back.

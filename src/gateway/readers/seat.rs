@@ -74,9 +74,6 @@ impl Seat {
         for order in taken.orders.drain(..) {
             obey(&mut board, order, now_ms);
         }
-        for (publication, arrival) in taken.cached.drain(..) {
-            board.arrive(&publication, arrival, settled, now_ms);
-        }
         for waiting in taken.queue.drain(..) {
             match waiting {
                 Waiting::Batch(batch) => {
@@ -97,6 +94,9 @@ impl Seat {
         }
         for notice in taken.notices.drain(..) {
             board.notify(&notice, now_ms);
+        }
+        for (publication, arrival) in taken.cached.drain(..) {
+            board.arrive(&publication, arrival, settled, now_ms);
         }
         self.metrics.count(board.counts);
     }
