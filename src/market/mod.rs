@@ -6,7 +6,9 @@
 pub mod bar;
 pub mod calendar;
 pub mod latest;
+pub mod listing;
 pub mod number;
+pub mod pattern;
 pub mod quote;
 pub mod symbol;
 pub mod update;
@@ -14,6 +16,7 @@ pub mod update;
 pub use bar::{Bar, Bars, Range};
 pub use calendar::{Calendar, Exchange};
 pub use latest::Latest;
+pub use listing::{Instrument, Listings};
 pub use number::Number;
 pub use quote::Quote;
 pub use symbol::{Symbol, SymbolError};

@@ -69,6 +69,7 @@ impl Vendor for Binance {
             name: Name::Binance,
             base_url: BASE_URL,
             batch: self.batch,
+            at_once: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             windows: vec![window(60, BUDGET)],
@@ -129,7 +130,7 @@ fn call(symbols: &[Symbol]) -> Call<()> {
         }
     }
     let list = format!("[\"{}\"]", spelled.join("\",\""));
-    Call { request: Request::get(TICKER).query("symbols", &list), cost: WEIGHT, symbols: symbols.to_vec(), step: () }
+    Call::new(Request::get(TICKER).query("symbols", &list), symbols, ()).costs(WEIGHT)
 }
 
 fn refused(call: &Call<()>, reply: &Reply<'_>) -> Result<Progress<()>, Failure> {

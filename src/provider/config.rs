@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::market::Listings;
+
 /// A provider, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Name {
@@ -139,4 +141,12 @@ pub struct Config {
     pub repeat: Option<bool>,
     /// `simulated`: the seed of its random walk.
     pub seed: Option<u64>,
+    /// Where symbols are listed; the same for all providers.
+    pub listings: Listings,
+}
+
+/// Whether the key was bought; one of which nothing is known is taken for a free one.
+#[must_use]
+pub fn has_paid(config: &Config) -> bool {
+    config.plan.as_deref() == Some("paid")
 }

@@ -14,7 +14,6 @@ pub mod config;
 pub mod fetch;
 pub mod limiter;
 pub mod meters;
-pub mod pattern;
 pub mod redact;
 pub mod replay;
 pub mod simulated;

@@ -18,8 +18,8 @@ use rust_decimal::Decimal;
 
 use super::config::{Config, Name};
 use super::meters::Meters;
-use super::pattern::Patterns;
 use super::{Fetched, Provider, Status};
+use crate::market::pattern::Patterns;
 use crate::market::{Latest, Number, Quote, Symbol};
 
 /// Walks kept; about 150 B each.

@@ -328,7 +328,7 @@ fn outcome(symbol: Symbol, fetched: &Fetched) -> Outcome {
         };
     }
     match fetched.missing.iter().find(|(other, _)| *other == symbol) {
-        Some((_, Missing::UnknownSymbol)) => Outcome::Unknown,
+        Some((_, Missing::UnknownSymbol | Missing::NotInPlan)) => Outcome::Unknown,
         Some((_, Missing::NoData)) => Outcome::NoData,
         // Asked for and answered; what is not among the quotes has nothing new (`replay`).
         None => Outcome::Refreshed,

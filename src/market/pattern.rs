@@ -1,19 +1,37 @@
-//! Which symbols a provider serves: patterns in which `*` matches any run of characters.
+//! Patterns of symbols, in which `*` matches any run of characters.
 
-use crate::market::Symbol;
+use super::symbol::Symbol;
+
+/// A symbol in which `*` matches any run of characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Box<[u8]>);
+
+impl Pattern {
+    /// Upper-cases like symbols.
+    #[must_use]
+    pub fn new(text: &str) -> Pattern {
+        Pattern(text.trim().to_ascii_uppercase().into_bytes().into())
+    }
+
+    /// Whether the whole of `symbol` is matched.
+    #[must_use]
+    pub fn matches(&self, symbol: Symbol) -> bool {
+        matches(&self.0, symbol.as_str().as_bytes())
+    }
+}
 
 /// A list of patterns; matches what any of them matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Patterns(Vec<Box<[u8]>>);
+pub struct Patterns(Vec<Pattern>);
 
 impl Patterns {
-    /// Upper-cases like symbols.
+    /// In order.
     #[must_use]
     pub fn new(patterns: &[String]) -> Patterns {
-        Patterns(patterns.iter().map(|pattern| pattern.trim().to_ascii_uppercase().into_bytes().into()).collect())
+        Patterns(patterns.iter().map(|pattern| Pattern::new(pattern)).collect())
     }
 
-    /// Whether there are none: the provider's own default holds.
+    /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -22,7 +40,7 @@ impl Patterns {
     /// Whether one of them matches.
     #[must_use]
     pub fn matches(&self, symbol: Symbol) -> bool {
-        self.0.iter().any(|pattern| matches(pattern, symbol.as_str().as_bytes()))
+        self.0.iter().any(|pattern| pattern.matches(symbol))
     }
 }
 
