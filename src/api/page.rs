@@ -33,5 +33,5 @@ pub(super) async fn icon() -> impl IntoResponse {
 
 /// What the page shows first.
 pub(super) async fn demo(State(front): State<Front>) -> Json<Value> {
-    Json(json!({"symbols": front.showcase}))
+    Json(json!({"symbols": *front.showcase}))
 }

@@ -84,7 +84,8 @@ impl Charts {
             return Err(NoChart::Nobody);
         }
         let charts = self.clone();
-        let answer = self.cache.get(&key(symbol, range), move || async move { charts.fetch(symbol, range).await }).await?;
+        let answer =
+            self.cache.get(&key(symbol, range), move || async move { charts.fetch(symbol, range).await }).await?;
         match answer.value.kind {
             Kind::Found | Kind::Old => Ok(Chart { value: answer.value, origin: answer.origin }),
             Kind::Failed if &answer.value.body()[..] == UNKNOWN => Err(NoChart::Unknown),

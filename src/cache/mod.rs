@@ -257,6 +257,6 @@ impl Drop for Landing {
 }
 
 /// Now, in Unix milliseconds.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }

@@ -200,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_value_reads_back_from_the_store() {
-        for (kind, body) in [(Kind::Found, "short".to_owned()), (Kind::Failed, String::new()), (Kind::Old, "x".repeat(9000))] {
+        for (kind, body) in
+            [(Kind::Found, "short".to_owned()), (Kind::Failed, String::new()), (Kind::Old, "x".repeat(9000))]
+        {
             let value = Value::new(kind, body.clone().into(), 1000, TTL);
             let stored = value.to_stored();
             let read = Value::read(&stored).unwrap();
@@ -215,7 +217,10 @@ mod tests {
         let large = Value::new(Kind::Found, r#"{"open":1.25,"close":1.5},"#.repeat(400).into(), 0, TTL);
         assert!(large.gzip().is_some() && large.to_stored().len() < 1000);
         let small = Value::new(Kind::Found, Bytes::from_static(b"{\"a\":1}"), 7, TTL);
-        assert_eq!((small.gzip(), &small.to_stored()[..]), (None, &b"tickcast 1 7 10007 20007 found plain\n{\"a\":1}"[..]));
+        assert_eq!(
+            (small.gzip(), &small.to_stored()[..]),
+            (None, &b"tickcast 1 7 10007 20007 found plain\n{\"a\":1}"[..])
+        );
     }
 
     #[test]

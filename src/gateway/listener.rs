@@ -55,22 +55,6 @@ const RETRY_AFTER_S: u32 = 5;
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub IpAddr);
 
-/// Whether a request's connection has its place among those that may stay open; why not, as reason and words, and
-/// whether there is none for anybody (an extension of the request).
-#[derive(Debug, Clone, Copy)]
-pub struct Place(pub Result<(), NoPlace>);
-
-/// Why a connection may not stay open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoPlace {
-    /// 429 or 503.
-    pub status: StatusCode,
-    /// The `reason` label of `tickcast_connections_refused_total`.
-    pub reason: &'static str,
-    /// In words.
-    pub message: &'static str,
-}
-
 /// Ends a request's connection (an extension of the request).
 #[derive(Debug, Clone)]
 pub struct Hangup(pub CancellationToken);
@@ -143,11 +127,10 @@ impl Front {
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
         let admitted = self.admission.admit(peer, self.clock.millis());
-        let (place, hangup) = (admitted.as_ref().map(|_| ()).map_err(|refused| no_place(*refused)), stop.child_token());
+        let hangup = stop.child_token();
         let door = Door {
             front: Arc::clone(&self),
             peer,
-            place,
             hangup: hangup.clone(),
             admitted: Mutex::new(Some(admitted)),
             upgrade: Mutex::default(),
@@ -197,27 +180,21 @@ impl Front {
             },
         };
         let permit = admitted.map_err(|refused| {
-            let NoPlace { status, reason, message } = no_place(refused);
-            Refusal::new(status, reason, message).retry_after(RETRY_AFTER_S)
+            let (status, message) = match refused {
+                Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "this server is full"),
+                Refused::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
+                Refused::TooFast => (StatusCode::TOO_MANY_REQUESTS, "connecting too fast from this address"),
+            };
+            Refusal::new(status, refused.reason(), message).retry_after(RETRY_AFTER_S)
         })?;
         Ok((access, permit))
     }
-}
-
-fn no_place(refused: Refused) -> NoPlace {
-    let (status, message) = match refused {
-        Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "this server is full"),
-        Refused::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
-        Refused::TooFast => (StatusCode::TOO_MANY_REQUESTS, "connecting too fast from this address"),
-    };
-    NoPlace { status, reason: refused.reason(), message }
 }
 
 /// One connection's HTTP service.
 struct Door {
     front: Arc<Front>,
     peer: IpAddr,
-    place: Result<(), NoPlace>,
     hangup: CancellationToken,
     admitted: Mutex<Option<Result<Permit, Refused>>>,
     upgrade: Mutex<Option<(Upgrade, Access, Permit)>>,
@@ -254,7 +231,6 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         let mut request = Request::from_parts(head, Body::new(body));
         let extensions = request.extensions_mut();
         extensions.insert(PeerAddr(self.peer));
-        extensions.insert(Place(self.place));
         extensions.insert(Hangup(self.hangup.clone()));
         Box::pin(self.front.app.clone().oneshot(request))
     }

@@ -44,7 +44,7 @@ use tracing::{info, warn};
 pub use auth::AuthError;
 pub use config::Config;
 pub use interest::Interest;
-pub use listener::{Hangup, PeerAddr, Place};
+pub use listener::{Hangup, PeerAddr};
 pub use readers::Readers;
 pub use shard::Description;
 
@@ -160,10 +160,11 @@ impl Gateway {
         let store = Arc::clone(&broker.store);
         let fanout = Arc::new(Fanout::new(all_doors, clock, interest, snapshots, store));
         let index = u16::try_from(doors.len()).expect("there are fewer shards than 65,536");
-        let seat = Arc::new(Seat::new(&fanout, index, turn, config.slow_client_timeout));
+        let seat = Arc::new(Seat::new(&fanout, index, turn, config.slow_client_timeout, config.stale_after));
         // A stream is a connection: there are never more.
         let max_streams = NonZeroUsize::new(max_open).unwrap_or(NonZeroUsize::MIN);
-        let readers = Readers::new(Arc::clone(&seat), rules.verify.clone(), max_streams);
+        let per_address = config.limits.connections_per_ip;
+        let readers = Readers::new(Arc::clone(&seat), rules.verify.clone(), max_streams, per_address);
         let front = Arc::new(Front {
             shards: doors,
             admission: Arc::new(Admission::new(&config.limits, max_open)),

@@ -1,7 +1,8 @@
 //! Server-sent events: the text of a stream (WHATWG HTML §9.2.6), one message an event.
 //!
-//! An event's name is its message's `type`, its id an update's `seq`. The data are the same bytes that a socket gets, but
-//! for line breaks between JSON tokens, which the format cannot carry in one line and the reader puts back.
+//! Events have no name, so that `onmessage` gets all of them: their `type` is in the JSON, as on a socket. The id is an
+//! update's `seq`. The data are the same bytes that a socket gets, but for line breaks between JSON tokens, which the
+//! format cannot carry in one line and the reader puts back.
 
 use std::fmt::Write;
 
@@ -9,17 +10,9 @@ use std::fmt::Write;
 pub const HEARTBEAT: &str = ":\n\n";
 
 /// Appends an event.
-pub fn write(into: &mut String, name: &str, id: Option<u64>, json: &str) {
-    let written = match id {
-        Some(id) => writeln!(into, "id: {id}"),
-        None => Ok(()),
-    };
-    written.expect("writing to a String cannot fail");
-    // `error` is what a browser calls a lost connection; a message of that name would look like one.
-    if is_name(name) && name != "error" {
-        into.push_str("event: ");
-        into.push_str(name);
-        into.push('\n');
+pub fn write(into: &mut String, id: Option<u64>, json: &str) {
+    if let Some(id) = id {
+        writeln!(into, "id: {id}").expect("writing to a String cannot fail");
     }
     // A lone CR ends a line too; between JSON tokens either is white space.
     for line in json.split(['\n', '\r']).filter(|line| !line.is_empty()) {
@@ -35,30 +28,25 @@ pub fn write_retry(into: &mut String, millis: u64) {
     write!(into, "retry: {millis}\n\n").expect("writing to a String cannot fail");
 }
 
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_control())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn event(name: &str, id: Option<u64>, json: &str) -> String {
+    fn event(id: Option<u64>, json: &str) -> String {
         let mut text = String::new();
-        write(&mut text, name, id, json);
+        write(&mut text, id, json);
         text
     }
 
     #[test]
-    fn an_event_is_named_by_its_type_and_numbered_by_seq() {
-        assert_eq!(event("price_update", Some(7), r#"{"seq":7}"#), "id: 7\nevent: price_update\ndata: {\"seq\":7}\n\n");
-        assert_eq!(event("status", None, "{}"), "event: status\ndata: {}\n\n");
+    fn an_event_is_numbered_by_seq() {
+        assert_eq!(event(Some(7), r#"{"seq":7}"#), "id: 7\ndata: {\"seq\":7}\n\n");
+        assert_eq!(event(None, "{}"), "data: {}\n\n");
     }
 
     #[test]
     fn no_message_can_forge_another() {
-        assert_eq!(event("a\nid: 9", None, "{\r\n\"a\":\r1}\n"), "data: {\ndata: \"a\":\ndata: 1}\n\n");
-        assert_eq!(event("error", None, "{}"), "data: {}\n\n");
+        assert_eq!(event(None, "{\r\n\"a\":\r1}\n"), "data: {\ndata: \"a\":\ndata: 1}\n\n");
     }
 
     #[test]

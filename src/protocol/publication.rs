@@ -4,7 +4,7 @@
 //! immutable and crosses threads in an `Arc`.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -146,6 +146,29 @@ impl Publication {
     #[must_use]
     pub fn text(&self, dialect: Dialect, freshness: Freshness) -> &str {
         payload(self.plain(dialect, freshness))
+    }
+
+    /// The quote as a REST answer has it: the fields of the flat dialect under its `symbol`, then how old it is.
+    #[must_use]
+    pub fn quote(&self, age_ms: u64, is_old: bool) -> String {
+        let flat = self.text(Dialect::Flat, Freshness::Live);
+        let mut stale = is_old;
+        let mut json = format!(r#"{{"symbol":"{}""#, self.symbol);
+        for (name, raw) in fields(flat) {
+            match &*name {
+                "type" | "ticker" | "age_ms" => {}
+                // What the publisher says of its age counts too.
+                "stale" => stale |= raw.get() == "true",
+                _ => {
+                    json.push(',');
+                    json.push_str(&serde_json::to_string(&*name).expect("a string is JSON"));
+                    json.push(':');
+                    json.push_str(raw.get());
+                }
+            }
+        }
+        write!(json, r#","age_ms":{age_ms},"stale":{stale}}}"#).expect("writing to a String cannot fail");
+        json
     }
 
     fn plain(&self, dialect: Dialect, freshness: Freshness) -> &[u8] {
@@ -308,6 +331,16 @@ mod tests {
         let publication = publication(JSON);
         let snapshot = payload(publication.frame(NESTED, Freshness::Snapshot));
         assert_eq!(snapshot, format!("{},\"snapshot\":true}}", &JSON[..JSON.len() - 1]));
+    }
+
+    #[test]
+    fn a_rest_answer_says_how_old_the_quote_is() {
+        assert_eq!(
+            publication(JSON).quote(1200, false),
+            r#"{"symbol":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T","seq":9,"age_ms":1200,"stale":false}"#
+        );
+        let told = publication(r#"{"symbol":"A","data":{"price":1,"stale":true},"age_ms":5,"timestamp":"U"}"#);
+        assert_eq!(told.quote(7, false), r#"{"symbol":"A","price":1,"timestamp":"U","age_ms":7,"stale":true}"#);
     }
 
     #[test]

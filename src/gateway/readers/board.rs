@@ -6,18 +6,20 @@
 //!
 //! A symbol counts as watched here from before its last update is looked up, so that none can slip through between.
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use jiff::Timestamp;
 use slab::Slab;
 use tokio::sync::watch;
 
 use super::held::{Held, Touched};
 use super::mail::{Mail, Said};
-use super::{Known, Origin, Resume, Visitor};
+use super::{Known, Origin, Resume, Visitor, customer};
 use crate::gateway::feed::Fanout;
 use crate::gateway::shard::Description;
 use crate::hub::{Arrival, Watched};
@@ -40,12 +42,23 @@ pub(super) struct Board {
     readings: HashMap<Symbol, Reading>,
     held: Held,
     streams: Slab<Stream>,
+    /// How many streams an address has.
+    addresses: HashMap<IpAddr, u32>,
     /// What newcomers are told: the broker is away, publishing is paused.
     standing: Vec<(Status, Arc<Notice>)>,
     draining: bool,
     /// When the next stream ends by itself.
     next_end_ms: u64,
     pub(super) counts: Counts,
+}
+
+/// When something is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spans {
+    /// A stream that takes nothing for so long is cut.
+    pub(super) slow_ms: u64,
+    /// A symbol without updates for so long is stale; 0 never.
+    pub(super) stale_ms: u64,
 }
 
 /// What happened, in totals that only rise.
@@ -64,6 +77,8 @@ pub(super) struct Counts {
 struct Reading {
     streams: Vec<usize>,
     last: Option<Arc<Publication>>,
+    /// Its streams were told that nothing has come for too long.
+    stale: bool,
     /// Told the first update, while somebody waits for it.
     first: Option<watch::Sender<Option<Known>>>,
 }
@@ -106,6 +121,7 @@ impl Board {
             readings: HashMap::new(),
             held: Held::new(MAX_HELD),
             streams: Slab::new(),
+            addresses: HashMap::new(),
             standing: Vec::new(),
             draining: false,
             next_end_ms: u64::MAX,
@@ -165,6 +181,12 @@ impl Board {
                 mail.push(Said::Update { publication, freshness: Freshness::Snapshot, id }, now_ms);
             }
         }
+        for &symbol in &symbols {
+            if let Some(notice) = self.readings.get(&symbol).and_then(|reading| reading.stale_notice(symbol, now_ms)) {
+                mail.push(Said::Notice(notice), now_ms);
+            }
+        }
+        *self.addresses.entry(customer(visitor.peer)).or_default() += 1;
         let ends_at_ms = lives.map_or(u64::MAX, |lives| now_ms.saturating_add(millis(lives)));
         self.next_end_ms = self.next_end_ms.min(ends_at_ms);
         let mail = Arc::new(Mutex::new(mail));
@@ -189,6 +211,12 @@ impl Board {
     /// Takes a stream away. Its symbols count as watched for another minute: it may come back.
     pub(super) fn leave(&mut self, place: usize, now_ms: u64) {
         let Some(stream) = self.streams.try_remove(place) else { return };
+        if let Entry::Occupied(mut streams) = self.addresses.entry(customer(stream.visitor.peer)) {
+            *streams.get_mut() -= 1;
+            if *streams.get() == 0 {
+                streams.remove();
+            }
+        }
         for &symbol in &stream.symbols {
             if let Some(reading) = self.readings.get_mut(&symbol) {
                 reading.streams.retain(|&other| other != place);
@@ -209,11 +237,18 @@ impl Board {
             let origin = if arrival == Arrival::Live { Origin::Feed } else { Origin::Store };
             first.send_replace(Some(Known { publication: Arc::clone(publication), origin }));
         }
+        let fresh = std::mem::take(&mut reading.stale).then(|| {
+            let fresh = Reply::Fresh { symbol: publication.symbol() };
+            Arc::new(Notice::new(&stale_kind(publication.symbol()), &fresh.to_json()))
+        });
         let freshness = if arrival == Arrival::Live { Freshness::Live } else { Freshness::Snapshot };
         // What is read again comes in no order.
         let id = publication.seq().filter(|_| settled && arrival == Arrival::Live);
         for &place in &reading.streams {
             let stream = &mut self.streams[place];
+            if let Some(fresh) = &fresh {
+                self.counts.conflated += lock(&stream.mail).push(Said::Notice(Arc::clone(fresh)), now_ms);
+            }
             let resumed =
                 freshness == Freshness::Snapshot && publication.seq().is_some_and(|seq| stream.resume.has(seq));
             if resumed || stream.has_already(publication) {
@@ -269,8 +304,30 @@ impl Board {
         self.draining
     }
 
-    /// Does what is due: requests that are a minute old, streams that end, streams that take nothing.
-    pub(super) fn look(&mut self, slow_ms: u64, now_ms: u64) {
+    /// Tells streams of symbols whose last update is older than this, once.
+    fn find_stale(&mut self, after_ms: u64, now_ms: u64) {
+        let bound_us = now_ms.saturating_sub(after_ms) * 1000;
+        for (&symbol, reading) in &mut self.readings {
+            let old = |last: &Arc<Publication>| last.fresh_us() < bound_us && !last.is_of_closed_market();
+            if reading.stale || reading.streams.is_empty() || !reading.last.as_ref().is_some_and(old) {
+                continue;
+            }
+            reading.stale = true;
+            let Some(notice) = reading.stale_notice(symbol, now_ms) else { continue };
+            for &place in &reading.streams {
+                self.counts.conflated +=
+                    lock(&self.streams[place].mail).push(Said::Notice(Arc::clone(&notice)), now_ms);
+            }
+        }
+    }
+
+    /// Does what is due: requests that are a minute old, streams that end, streams that take nothing, symbols that have
+    /// become stale.
+    pub(super) fn look(&mut self, spans: Spans, now_ms: u64) {
+        let Spans { slow_ms, stale_ms } = spans;
+        if stale_ms > 0 && !self.streams.is_empty() {
+            self.find_stale(stale_ms, now_ms);
+        }
         while let Some(symbol) = self.held.pop_ended(now_ms) {
             self.settle_count(symbol);
         }
@@ -316,6 +373,11 @@ impl Board {
         }
     }
 
+    /// Streams of this address.
+    pub(super) fn streams_of(&self, peer: IpAddr) -> u32 {
+        self.addresses.get(&customer(peer)).copied().unwrap_or(0)
+    }
+
     /// Symbols held by requests, and streams.
     pub(super) fn census(&self) -> (usize, usize) {
         (self.held.len(), self.streams.len())
@@ -351,6 +413,20 @@ impl Board {
     fn watched(&self) -> &Watched {
         &self.fanout.shards[usize::from(self.index)].watched
     }
+}
+
+impl Reading {
+    /// What streams are told, while it is stale.
+    fn stale_notice(&self, symbol: Symbol, now_ms: u64) -> Option<Arc<Notice>> {
+        let last = self.last.as_ref().filter(|_| self.stale)?;
+        let stale = Reply::Stale { symbol, age_ms: now_ms.saturating_sub(last.fresh_us() / 1000) };
+        Some(Arc::new(Notice::new(&stale_kind(symbol), &stale.to_json())))
+    }
+}
+
+/// A newer word on a symbol's freshness takes the place of an older one that waits.
+fn stale_kind(symbol: Symbol) -> String {
+    format!("stale: {symbol}")
 }
 
 impl Stream {

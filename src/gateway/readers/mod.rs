@@ -13,8 +13,8 @@ mod mail;
 mod metrics;
 mod seat;
 
-use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::broker::EPOCH_ORIGIN_S;
 use crate::market::Symbol;
 use crate::protocol::auth::{Access, Unauthorized, Verify};
 use crate::protocol::publication::Publication;
-use board::{Asked, Joining};
+use board::{Asked, Board, Joining};
 use mail::Mail;
 
 /// Bits of a publisher's `seq` below its epoch ([`EPOCH_ORIGIN_S`]).
@@ -45,6 +45,7 @@ pub struct Readers {
     seat: Arc<Seat>,
     verify: Option<Arc<dyn Verify>>,
     max_streams: NonZeroUsize,
+    max_of_address: NonZeroU32,
 }
 
 /// A symbol's last update, and where it was found.
@@ -96,6 +97,9 @@ pub enum NoStream {
     /// There are as many as there may be.
     #[error("this server has as many streams as it may have")]
     Full,
+    /// This address has as many as one may have.
+    #[error("too many streams from this address")]
+    AddressFull,
     /// The gateway is going away.
     #[error("this server is restarting")]
     Draining,
@@ -112,8 +116,19 @@ struct Resume {
 }
 
 impl Readers {
-    pub(super) fn new(seat: Arc<Seat>, verify: Option<Arc<dyn Verify>>, max_streams: NonZeroUsize) -> Readers {
-        Readers { seat, verify, max_streams }
+    pub(super) fn new(
+        seat: Arc<Seat>,
+        verify: Option<Arc<dyn Verify>>,
+        max_streams: NonZeroUsize,
+        max_of_address: NonZeroU32,
+    ) -> Readers {
+        Readers { seat, verify, max_streams, max_of_address }
+    }
+
+    /// Since an update was published, in milliseconds.
+    #[must_use]
+    pub fn age_ms(&self, publication: &Publication) -> u64 {
+        self.seat.fanout.clock.micros().saturating_sub(publication.fresh_us()) / 1000
     }
 
     /// What a reader with this token may read.
@@ -173,7 +188,7 @@ impl Readers {
     /// [`NoStream`].
     pub async fn stream(&self, wish: StreamWish) -> Result<Stream, NoStream> {
         let StreamWish { symbols, last_id, expires, visitor } = wish;
-        self.has_room()?;
+        self.has_room(&self.seat.board(), visitor.peer)?;
         self.hold(&symbols);
         let known = self.seat.fanout.picture_of(&symbols).updates;
         let unknown: Vec<Symbol> =
@@ -186,12 +201,7 @@ impl Readers {
         let joining = Joining { symbols: symbols.into(), resume, lives, visitor };
         let (place, mail) = {
             let mut board = self.seat.board();
-            if board.is_draining() {
-                return Err(NoStream::Draining);
-            }
-            if board.census().1 >= self.max_streams.get() {
-                return Err(NoStream::Full);
-            }
+            self.has_room(&board, joining.visitor.peer)?;
             board.join(joining, self.seat.now_ms())
         };
         if !whole {
@@ -207,12 +217,13 @@ impl Readers {
         self.seat.board().forget(symbols);
     }
 
-    fn has_room(&self) -> Result<(), NoStream> {
-        let board = self.seat.board();
+    fn has_room(&self, board: &Board, peer: IpAddr) -> Result<(), NoStream> {
         if board.is_draining() {
             Err(NoStream::Draining)
         } else if board.census().1 >= self.max_streams.get() {
             Err(NoStream::Full)
+        } else if board.streams_of(peer) >= self.max_of_address.get() {
+            Err(NoStream::AddressFull)
         } else {
             Ok(())
         }
@@ -265,6 +276,15 @@ impl Resume {
     fn has(&self, seq: u64) -> bool {
         let is_ours = |seq: u64| (1..=self.max_epoch).contains(&(seq >> SEQ_COUNTER_BITS));
         self.last_id.is_some_and(|last| seq <= last && (self.alone || is_ours(seq) && is_ours(last)))
+    }
+}
+
+/// An address as limits count it: IPv6 by its /64, since one customer has that many.
+#[must_use]
+pub fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

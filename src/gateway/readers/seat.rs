@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::board::Board;
+use super::board::{Board, Spans};
 use super::metrics::ReaderMetrics;
 use crate::gateway::feed::{Fanout, ShardDoor};
 use crate::gateway::inbox::{self, Order, TakeUpdates, Waiting};
 use crate::hub::Arrival;
 use crate::market::Symbol;
 use crate::protocol::publication::Publication;
+use crate::protocol::session::millis;
 
 /// See the module.
 pub(in crate::gateway) struct Seat {
@@ -27,21 +28,27 @@ pub(in crate::gateway) struct Seat {
     door: ShardDoor,
     /// Wakes the task: the inbox has something, or something is due earlier than it knows.
     turn: Arc<Notify>,
-    slow_ms: u64,
+    spans: Spans,
     metrics: ReaderMetrics,
     board: Mutex<Board>,
 }
 
 impl Seat {
     /// At a place among the fanout's shards, whose inbox wakes by `turn`.
-    pub(in crate::gateway) fn new(fanout: &Arc<Fanout>, index: u16, turn: Arc<Notify>, slow: Duration) -> Seat {
+    pub(in crate::gateway) fn new(
+        fanout: &Arc<Fanout>,
+        index: u16,
+        turn: Arc<Notify>,
+        slow: Duration,
+        stale: Duration,
+    ) -> Seat {
         Seat {
             index,
             door: fanout.shards[usize::from(index)].clone(),
             board: Mutex::new(Board::new(Arc::clone(fanout), index)),
             fanout: Arc::clone(fanout),
             turn,
-            slow_ms: u64::try_from(slow.as_millis()).unwrap_or(u64::MAX),
+            spans: Spans { slow_ms: millis(slow), stale_ms: millis(stale) },
             metrics: ReaderMetrics::register(),
         }
     }
@@ -117,7 +124,7 @@ pub(in crate::gateway) async fn run(seat: Arc<Seat>, stop: CancellationToken) {
         let now_ms = seat.now_ms();
         let mut board = seat.board();
         if look_at_ms.is_none_or(|at| at <= now_ms) || board.next_look_ms(now_ms) < look_at_ms {
-            board.look(seat.slow_ms, now_ms);
+            board.look(seat.spans, now_ms);
             look_at_ms = board.next_look_ms(now_ms);
         }
     }
