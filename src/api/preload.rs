@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Json, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -37,6 +37,8 @@ const BATCH: NonZeroUsize = NonZeroUsize::new(10).expect("10 is not 0");
 const MAX_BATCH: usize = 100;
 /// How long a run may take: below the time-outs of most proxies.
 const WHOLE_RUN: Duration = Duration::from_secs(50);
+/// How long a run waits for the one before it.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the quotes of a batch are waited for.
 const BATCH_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks for them.
@@ -118,7 +120,7 @@ pub(super) async fn preload(State(front): State<Front>, request: Request) -> Res
     let body = to_bytes(body, MAX_BODY).await;
     let body = body.map_err(|_| Refusal::bad("invalid_request", format!("a body of at most {MAX_BODY} bytes")))?;
     let wish = wish(&front, &Asked::read(head.uri.query()), &body)?;
-    let report = front.preload.run(&front, wish).await.ok_or_else(|| {
+    let report = front.preload.run(&front, wish, TURN_PATIENCE).await.ok_or_else(|| {
         Refusal::new(StatusCode::CONFLICT, "preload_running", "a preload is under way; see /api/preload-cache/health")
     })?;
     let status = if report["status"] == "failed" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
@@ -142,7 +144,7 @@ pub async fn warm_up(front: Front, stop: CancellationToken) {
         let wish = Wish { symbols: symbols.clone(), range: None, batch: BATCH };
         let report = tokio::select! {
             () = stop.cancelled() => return,
-            report = front.preload.run(&front, wish) => report,
+            report = front.preload.run(&front, wish, Duration::ZERO) => report,
         };
         // Somebody else's run is as good.
         let Some(report) = report else { return };
@@ -214,9 +216,9 @@ impl Preload {
         self.lock().clone()
     }
 
-    /// One run, and its report. `None`: another one is under way.
-    async fn run(self: &Arc<Self>, front: &Front, wish: Wish) -> Option<Value> {
-        let _running = self.running.try_lock().ok()?;
+    /// One run, and its report. `None`: another one is under way for longer than `patience`.
+    async fn run(self: &Arc<Self>, front: &Front, wish: Wish, patience: Duration) -> Option<Value> {
+        let _running = timeout(patience, self.running.lock()).await.ok()?;
         let (begun, total) = (Instant::now(), wish.symbols.len());
         let run = Run { progress: &self.progress };
         run.begin(total);
@@ -231,7 +233,8 @@ impl Preload {
                 bars: bars.get(symbol).copied(),
             }));
             run.advance(loaded.len());
-            info!(done = loaded.len(), total, "warming up the cache");
+            let good = loaded.iter().filter(|one| one.quote.is_good()).count();
+            info!(done = loaded.len(), total, good, "warming up the cache");
         }
         let report = report(&loaded, begun.elapsed());
         run.end(&report);
