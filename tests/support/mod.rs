@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod client;
 pub mod gateway;
+pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod redis;
