@@ -22,6 +22,8 @@ pub struct Config {
     pub per_minute: NonZeroU32,
     /// Symbols one request may name.
     pub max_symbols: usize,
+    /// How long an answer waits for a symbol of which nothing is known; not configurable from outside.
+    pub patience: Duration,
     /// From which age on a quote is called stale; zero never.
     pub stale_after: Duration,
     /// How often a stream without news shows that it lives.

@@ -114,7 +114,8 @@ pub fn router(front: Front) -> Router {
         .route("/api/openapi.json", get(openapi))
         .route("/sse", get(sse::sse))
         .route_layer(from_fn_with_state(front.clone(), limit::limited))
-        .route_layer(cors(&front.config));
+        .method_not_allowed_fallback(not_allowed)
+        .layer(cors(&front.config));
     Router::new()
         .route("/", get(page::index))
         .route("/app.js", get(page::script))

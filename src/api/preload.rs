@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Front;
 use super::asked::{Asked, checked};
@@ -91,7 +91,7 @@ enum Outcome {
     Cached,
     /// It is there now.
     Loaded,
-    /// Nobody has it, or nobody answered.
+    /// Quotes: no publisher answered; bars: nobody has them.
     Missing,
     /// Not now: budget, time, a provider in trouble.
     Later,
@@ -148,7 +148,8 @@ pub async fn warm_up(front: Front, stop: CancellationToken) {
         };
         // Somebody else's run is as good.
         let Some(report) = report else { return };
-        if report["status"] != "failed" {
+        let is_unheard = |one: &Value| one["quote"] == "missing";
+        if !report["symbols"].as_array().is_some_and(|symbols| symbols.iter().any(is_unheard)) {
             info!(loaded = %report["loaded"], cached = %report["cached"], failed = %report["failed"], "the cache is warm");
             return;
         }
@@ -157,7 +158,7 @@ pub async fn warm_up(front: Front, stop: CancellationToken) {
             () = sleep(TRY_AGAIN) => {}
         }
     }
-    warn!(symbols = symbols.len(), "the cache could not be warmed up: no publisher answers");
+    info!(symbols = symbols.len(), "the cache was not warmed up: no publisher answers");
 }
 
 /// On loopback anybody, from elsewhere whoever has the admin token.

@@ -1,7 +1,7 @@
 //! Quotes by REST: from the fan-out's memory, from the store, or from the publisher, which is told that somebody waits.
 //!
 //! No vendor is asked from here. A cold symbol counts as watched, so the publisher polls it, once for all who wait, and
-//! the answer waits up to [`PATIENCE`] for it. Each symbol counts as watched for a minute after its last request.
+//! the answer waits for it for up to `patience`. Each symbol counts as watched for a minute after its last request.
 
 use std::time::Duration;
 
@@ -20,8 +20,6 @@ use crate::cache;
 use crate::gateway::readers::{Known, Origin};
 use crate::market::{Symbol, Update};
 
-/// How long an answer waits for a symbol of which nothing is known.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// When to ask again for symbols that nobody could tell.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -107,9 +105,9 @@ fn json(body: String) -> Response {
 }
 
 impl Front {
-    /// What is known of these symbols, or becomes known within [`PATIENCE`].
+    /// What is known of these symbols, or becomes known in time.
     pub(super) async fn known(&self, symbols: &[Symbol]) -> Vec<Option<Known>> {
-        let known = self.readers.quotes(symbols, Instant::now() + PATIENCE).await;
+        let known = self.readers.quotes(symbols, Instant::now() + self.config.patience).await;
         for known in &known {
             self.cache.count_quote(match known.as_ref().map(|known| known.origin) {
                 Some(Origin::Memory) => cache::Origin::Memory,

@@ -66,6 +66,7 @@ impl Config {
             allowed_origins: gateway.allowed_origins.clone(),
             per_minute: gateway.limits.rest_rpm,
             max_symbols: gateway.limits.symbols_per_client.get(),
+            patience: std::time::Duration::from_secs(2),
             stale_after: gateway.stale_after,
             heartbeat: gateway.ping_interval,
             admin_token: self.ops.admin_token.clone(),

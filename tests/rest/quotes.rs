@@ -1,6 +1,7 @@
 //! Claims about quotes by REST.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -70,8 +71,10 @@ async fn an_answer_keeps_the_publishers_numbers_and_says_how_old_they_are() {
 #[tokio::test]
 async fn what_is_unknown_is_missing_and_nothing_known_is_503() {
     let (broker, vendor) = (broker(), Arc::new(Vendor::default()));
-    let served = Served::start(&broker, &vendor, Wish::default()).await;
+    let wish = Wish { patience: Duration::from_millis(200), ..Wish::default() };
+    let served = Served::start(&broker, &vendor, wish).await;
     publish(&broker, "AAPL", 1).await;
+    assert_eq!(get(served.address(), "/api/quotes/AAPL").await.status, 200);
     let some = get(served.address(), "/api/quotes?symbols=AAPL,NONE1").await;
     assert_eq!((some.status, &some.json()["missing"]), (200, &serde_json::json!(["NONE1"])));
     for path in ["/api/quotes?symbols=NONE1,NONE2", "/api/quotes/NONE1"] {
@@ -102,7 +105,8 @@ async fn indices_are_the_configured_ones_or_those_a_publisher_keeps() {
     let array = [b"[", &update[..], b"]"].concat();
     broker.store.set("cache:indices", array.into(), None).await.unwrap();
     assert_eq!(get(plain.address(), "/api/indices").await.json()["quotes"][0]["symbol"], "^NSEI");
-    let wish = Wish { indices: vec![symbol("^NSEI"), symbol("NONE^")], ..Wish::default() };
+    let indices = vec![symbol("^NSEI"), symbol("NONE^")];
+    let wish = Wish { indices, patience: Duration::from_secs(1), ..Wish::default() };
     let body = get(Served::start(&broker, &vendor, wish).await.address(), "/api/indices").await.json();
     assert_eq!((&body["quotes"][0]["price"], &body["missing"][0]), (&3.5.into(), &"NONE^".into()));
 }

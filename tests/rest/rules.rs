@@ -51,11 +51,15 @@ async fn pages_of_listed_origins_may_read_answers_and_others_may_not() {
 async fn with_auth_on_a_token_is_needed_and_narrows_what_may_be_read() {
     let (broker, vendor) = (broker(), Arc::new(Vendor::default()));
     let auth = Auth::Tokens(vec!["good".to_owned().into()]);
-    let served =
-        Served::start(&broker, &vendor, Wish { gateway: tickcast::gateway::Config { auth, ..config() }, ..Wish::default() })
-            .await;
+    let served = Served::start(
+        &broker,
+        &vendor,
+        Wish { gateway: tickcast::gateway::Config { auth, ..config() }, ..Wish::default() },
+    )
+    .await;
     publish(&broker, "AAPL", 1).await;
-    for path in ["/api/quotes/AAPL", "/api/quotes?symbols=AAPL", "/api/bars/AAPL", "/api/indices", "/sse?symbols=AAPL"] {
+    for path in ["/api/quotes/AAPL", "/api/quotes?symbols=AAPL", "/api/bars/AAPL", "/api/indices", "/sse?symbols=AAPL"]
+    {
         let none = get(served.address(), path).await;
         assert_eq!((none.status, none.code().as_str()), (401, "unauthorized"), "{path}");
     }

@@ -21,30 +21,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support;
 
-pub fn symbol(text: &str) -> Symbol {
+pub(crate) fn symbol(text: &str) -> Symbol {
     Symbol::parse(text).unwrap()
 }
 
-pub fn broker() -> Broker {
+pub(crate) fn broker() -> Broker {
     memory::start(Timing::default())
 }
 
 /// A vendor that has everything but `NONE…`, and counts what it is asked.
 #[derive(Default)]
-pub struct Vendor {
-    pub calls: AtomicUsize,
-    pub charts: AtomicUsize,
+pub(crate) struct Vendor {
+    pub(crate) calls: AtomicUsize,
+    pub(crate) charts: AtomicUsize,
     /// Has no budget left while set.
-    pub is_out: AtomicUsize,
+    pub(crate) is_out: AtomicUsize,
     price: AtomicU64,
 }
 
 impl Vendor {
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    pub fn charts(&self) -> usize {
+    pub(crate) fn charts(&self) -> usize {
         self.charts.load(Ordering::SeqCst)
     }
 }
@@ -95,34 +95,48 @@ impl Provider for Vendor {
     }
 }
 
-pub fn cache_config() -> cache::Config {
+pub(crate) fn cache_config() -> cache::Config {
     let [ttl_latest, ttl_recent, ttl_list] = [300, 3600, 21_600].map(Duration::from_secs);
     let popular = vec![symbol("AAPL"), symbol("MSFT")];
-    cache::Config { enabled: true, ttl_latest, ttl_recent, ttl_list, popular, popular_multiplier: 2, max_bytes: 1 << 20 }
+    cache::Config {
+        enabled: true,
+        ttl_latest,
+        ttl_recent,
+        ttl_list,
+        popular,
+        popular_multiplier: 2,
+        max_bytes: 1 << 20,
+    }
 }
 
 /// What a test chooses; the rest is as documented.
-pub struct Wish {
-    pub gateway: gateway::Config,
-    pub per_minute: u32,
-    pub indices: Vec<Symbol>,
+pub(crate) struct Wish {
+    pub(crate) gateway: gateway::Config,
+    pub(crate) per_minute: u32,
+    pub(crate) indices: Vec<Symbol>,
+    pub(crate) patience: Duration,
 }
 
 impl Default for Wish {
     fn default() -> Wish {
-        Wish { gateway: support::gateway::config(), per_minute: 100_000, indices: Vec::new() }
+        Wish {
+            gateway: support::gateway::config(),
+            per_minute: 100_000,
+            indices: Vec::new(),
+            patience: support::DEADLINE,
+        }
     }
 }
 
 /// A gateway that serves.
-pub struct Served {
-    pub gateway: Gateway,
-    pub cache: Cache,
-    pub front: api::Front,
+pub(crate) struct Served {
+    pub(crate) gateway: Gateway,
+    pub(crate) cache: Cache,
+    pub(crate) front: api::Front,
 }
 
 impl Served {
-    pub async fn start(broker: &Broker, vendor: &Arc<Vendor>, wish: Wish) -> Served {
+    pub(crate) async fn start(broker: &Broker, vendor: &Arc<Vendor>, wish: Wish) -> Served {
         let cache = Cache::new(&cache_config(), broker);
         let config = api::Config {
             name: "tickcast".into(),
@@ -131,6 +145,7 @@ impl Served {
             allowed_origins: wish.gateway.allowed_origins.clone(),
             per_minute: NonZeroU32::new(wish.per_minute).unwrap(),
             max_symbols: 1024,
+            patience: wish.patience,
             stale_after: wish.gateway.stale_after,
             heartbeat: Duration::from_secs(25),
             admin_token: Some("admin".to_owned().into()),
@@ -151,16 +166,16 @@ impl Served {
         Served { gateway, cache, front: made.unwrap() }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.gateway.handle().address()
     }
 }
 
 /// A publisher, until dropped.
-pub struct Publishing(JoinHandle<()>);
+pub(crate) struct Publishing(JoinHandle<()>);
 
 impl Publishing {
-    pub fn start(broker: &Broker, vendor: &Arc<Vendor>) -> Publishing {
+    pub(crate) fn start(broker: &Broker, vendor: &Arc<Vendor>) -> Publishing {
         let parts = publisher::Parts {
             name: "p".into(),
             broker: broker.clone(),
@@ -186,10 +201,10 @@ impl Drop for Publishing {
 }
 
 /// Publishes an update as our publisher does.
-pub async fn publish(broker: &Broker, text: &str, seq: u64) {
+pub(crate) async fn publish(broker: &Broker, text: &str, seq: u64) {
     let json = format!(
         r#"{{"type":"price_update","symbol":"{text}","data":{{"symbol":"{text}","price":{seq}.50,"timestamp":"T"}},"seq":{seq}}}"#
     );
     let update = Outgoing { symbol: symbol(text), json: json.into(), ttl: Duration::from_secs(300) };
-    broker.publish.publish(&[update], Epoch(u64::MAX)).await.unwrap();
+    broker.publish.publish(&[update], Epoch(1)).await.unwrap();
 }
