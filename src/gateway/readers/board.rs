@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -19,13 +19,15 @@ use tokio::sync::watch;
 
 use super::held::{Held, Touched};
 use super::mail::{Mail, Said};
+use super::stream::{Stream, lock};
 use super::{Known, Origin, Resume, Visitor, customer};
 use crate::gateway::feed::Fanout;
 use crate::gateway::shard::Description;
 use crate::hub::{Arrival, Watched};
 use crate::market::Symbol;
 use crate::protocol::publication::{Freshness, Notice, Publication};
-use crate::protocol::reply::{Reply, Stamp, Status};
+use crate::protocol::reply::{Reply, Status};
+use crate::protocol::session::millis;
 
 /// Symbols held by requests: two front pages of 5,000; 150 bytes each, and as much for the last update.
 const MAX_HELD: NonZeroUsize = NonZeroUsize::new(10_000).expect("10000 is not 0");
@@ -81,19 +83,6 @@ struct Reading {
     stale: bool,
     /// Told the first update, while somebody waits for it.
     first: Option<watch::Sender<Option<Known>>>,
-}
-
-struct Stream {
-    mail: Arc<Mutex<Mail>>,
-    symbols: Box<[Symbol]>,
-    /// Symbols of which it was given a later update than this board had by then, with its `seq`.
-    ahead: Vec<(Symbol, u64)>,
-    resume: Resume,
-    /// Its token expires then, or a drain has come to it.
-    ends_at_ms: u64,
-    ended: bool,
-    visitor: Visitor,
-    opened_ms: u64,
 }
 
 /// What there is of a symbol that was asked for.
@@ -429,66 +418,10 @@ fn stale_kind(symbol: Symbol) -> String {
     format!("stale: {symbol}")
 }
 
-impl Stream {
-    /// Whether its reader was given this update, or a later one, when it came.
-    fn has_already(&mut self, publication: &Publication) -> bool {
-        if self.ahead.is_empty() {
-            return false;
-        }
-        let Some(at) = self.ahead.iter().position(|(symbol, _)| *symbol == publication.symbol()) else { return false };
-        if publication.seq().is_some_and(|seq| seq <= self.ahead[at].1) {
-            return true;
-        }
-        self.ahead.swap_remove(at);
-        false
-    }
-
-    fn end(&mut self) {
-        if !std::mem::replace(&mut self.ended, true) {
-            lock(&self.mail).end();
-        }
-    }
-
-    fn leave_in(&mut self, wait_ms: u64, now_ms: u64, now: Timestamp) {
-        let reply = Reply::Status {
-            status: Status::Draining,
-            reason: Some("server restarts"),
-            provider: None,
-            symbols: vec![],
-            reconnect_in_ms: Some(wait_ms),
-            timestamp: Stamp(now),
-        };
-        let notice = Arc::new(Notice::new("status: drain", &reply.to_json()));
-        lock(&self.mail).push(Said::Notice(notice), now_ms);
-        self.ends_at_ms = self.ends_at_ms.min(now_ms + wait_ms);
-    }
-
-    fn describe(&self, now_ms: u64) -> Description {
-        let waiting_since_ms = lock(&self.mail).waiting_since_ms();
-        Description {
-            client_id: self.visitor.name.clone(),
-            peer: self.visitor.peer.to_string(),
-            open_s: now_ms.saturating_sub(self.opened_ms) / 1000,
-            symbols: self.symbols.len(),
-            wildcard: false,
-            blocked_ms: waiting_since_ms.map(|since| now_ms.saturating_sub(since)),
-            closing: self.ended,
-        }
-    }
-}
-
 /// Whether an update may follow the last one of its symbol, by the rules of the hub's board.
 fn follows(publication: &Publication, last: &Publication, arrival: Arrival) -> bool {
     match arrival {
         Arrival::Live => publication.seq().zip(last.seq()).is_none_or(|(seq, last)| seq > last),
         Arrival::Cached | Arrival::Recovered => publication.is_newer_than(last),
     }
-}
-
-pub(super) fn lock(mail: &Mutex<Mail>) -> std::sync::MutexGuard<'_, Mail> {
-    mail.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,6 +12,7 @@ mod held;
 mod mail;
 mod metrics;
 mod seat;
+mod stream;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -253,7 +254,7 @@ pub struct Stream {
 impl Stream {
     /// Takes up to `max` of what waits; ready when there is something, or, without anything, when the stream has ended.
     pub fn poll_take(&mut self, cx: &mut Context<'_>, max: usize, into: &mut Vec<Said>) -> Poll<()> {
-        let mut mail = board::lock(&self.mail);
+        let mut mail = stream::lock(&self.mail);
         let goes_on = mail.take(max, into, self.seat.now_ms());
         if into.is_empty() && goes_on {
             mail.wake_by(cx.waker());
