@@ -22,8 +22,9 @@ use crate::broker::keys;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long a lock holds that nobody takes off: longer than a fetch and the writing of what it got.
 const LOCK_TTL: Duration = Duration::from_secs(35);
-/// Between two looks for what another process fetches.
+/// Between two looks for what another process fetches: at first, and at most. Each costs two commands.
 const LOOK_AGAIN: Duration = Duration::from_millis(60);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 /// For how long a failure stands, and a value that could not be had anew: at least, and for a value at most.
 const RETRY_AT_LEAST: Duration = Duration::from_secs(1);
 const OLD_AT_MOST: Duration = Duration::from_secs(60);
@@ -67,7 +68,7 @@ impl Flight<'_> {
         let Some(memory) = &self.inner.memory else {
             return self.fetch(fetch, None).await;
         };
-        let mut origin = Origin::Store;
+        let (mut origin, mut pause) = (Origin::Store, LOOK_AGAIN);
         let mut tally = Some(&self.inner.meters.redis);
         loop {
             let looked = self.look().await;
@@ -90,7 +91,8 @@ impl Flight<'_> {
             match self.lock().await {
                 Lock::Others => {
                     origin = Origin::Fetched;
-                    sleep(LOOK_AGAIN).await;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LOOK_AT_LEAST_EVERY);
                 }
                 Lock::Away => return self.fetch(fetch, old).await,
                 Lock::Ours => {

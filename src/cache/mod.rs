@@ -133,6 +133,9 @@ impl Cache {
 
     /// Counts a quote that a reader was given, or was not, as the gateway found it.
     pub fn count_quote(&self, origin: Origin) {
+        if !self.0.config.enabled {
+            return;
+        }
         let Meters { all, memory, redis, .. } = &self.0.meters;
         let (in_memory, in_store) = (origin == Origin::Memory, origin == Origin::Store);
         let outcome = |is_hit| if is_hit { Outcome::Hit } else { Outcome::Miss };

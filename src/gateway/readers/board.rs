@@ -388,11 +388,11 @@ impl Board {
         })
     }
 
-    /// Reports how many watch a symbol; closes it when nobody does.
+    /// Reports how many watch a symbol; closes it when nobody does. A stream's own request is no second watcher.
     fn settle_count(&mut self, symbol: Symbol) {
         let held = u32::from(self.held.contains(symbol));
         let streams = self.readings.get(&symbol).map_or(0, |reading| reading.streams.len());
-        let count = held + u32::try_from(streams).unwrap_or(u32::MAX - 1);
+        let count = u32::try_from(streams).unwrap_or(u32::MAX).max(held);
         if count == 0 && self.readings.remove(&symbol).is_some() {
             self.watched().lower(self.fanout.hash(symbol));
         }
