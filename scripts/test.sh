@@ -39,6 +39,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step "release build"
 cargo build --release --workspace --locked --quiet
 
+step "JavaScript client"
+(cd clients/js && npm ci --silent --no-audit --no-fund && npm test --silent)
+
 step "browser"
 (cd tests/browser && npm ci --silent --no-audit --no-fund && npm test --silent)
 

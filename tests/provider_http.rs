@@ -353,7 +353,7 @@ async fn a_session_of_several_requests_is_opened_kept_and_renewed_once() {
 
 async fn reqwest_get(vendor: &MockVendor, path: &str) {
     let client = Client::new().unwrap();
-    client.send(&vendor.url(), &Request::get(path), DEADLINE).await.unwrap();
+    client.send(client.turn().await, &vendor.url(), &Request::get(path), DEADLINE).await.unwrap();
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn an_address_where_nobody_listens_does_not_show_the_key_either() {
     drop(listener);
     let client = Client::new().unwrap();
     let request = Request::get("/quote").query("apikey", "s3cret-key");
-    let failure = client.send(&url, &request, DEADLINE).await.unwrap_err();
+    let failure = client.send(client.turn().await, &url, &request, DEADLINE).await.unwrap_err();
     assert_eq!(failure.as_str(), "transient");
     assert!(!format!("{failure} {failure:?} {request:?}").contains("s3cret"), "{failure}");
 }

@@ -14,7 +14,6 @@ mod asked;
 mod bars;
 mod config;
 mod limit;
-mod page;
 mod preload;
 mod quotes;
 mod refusal;
@@ -33,7 +32,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use config::Config;
@@ -44,6 +43,7 @@ use crate::cache::{Cache, Charts};
 use crate::gateway::Readers;
 use crate::market::Symbol;
 use crate::ops::Health;
+use crate::web::Page;
 use limit::Buckets;
 use preload::Preload;
 use refusal::Refusal;
@@ -116,12 +116,11 @@ pub fn router(front: Front) -> Router {
         .route_layer(from_fn_with_state(front.clone(), limit::limited))
         .method_not_allowed_fallback(not_allowed)
         .layer(cors(&front.config));
+    let page = Page::watchlist(front.config.api_base.as_deref());
     Router::new()
-        .route("/", get(page::index))
-        .route("/app.js", get(page::script))
-        .route("/style.css", get(page::style))
-        .route("/favicon.ico", get(page::icon))
-        .route("/demo.json", get(page::demo))
+        .merge(page.routes())
+        .route("/", get(move || async move { page.index() }))
+        .route("/demo.json", get(demo))
         .route("/health", get(health))
         .merge(api)
         .fallback(not_found)
@@ -148,6 +147,11 @@ fn cors(config: &Config) -> CorsLayer {
 
 async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// What the page shows first.
+async fn demo(State(front): State<Front>) -> Json<Value> {
+    Json(json!({"symbols": *front.showcase}))
 }
 
 async fn health(State(front): State<Front>) -> Response {

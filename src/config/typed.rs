@@ -134,6 +134,8 @@ fn publisher(read: &Read<'_>) -> publisher::Config {
         interval: read.maybe_seconds("publisher.interval_s"),
         pinned: read.parsed_list("publisher.pinned"),
         indices: read.parsed_list("publisher.indices"),
+        listings: listings.clone(),
+        closed_stretch: NonZeroU32::try_from(u32_of(read.whole("publisher.closed_stretch"))).expect(IN_RANGE),
         enabled: read.bool("publisher.enabled"),
         settings: settings.collect::<BTreeMap<_, _>>(),
     }

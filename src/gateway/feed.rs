@@ -126,7 +126,7 @@ impl Snapshots {
         self.wake.notify_one();
     }
 
-    /// Has everything watched read again.
+    /// Asks for the last known quotes of everything watched, for every watcher who has an older one.
     pub(super) fn ask_recovery(&self) {
         self.note_gap();
         self.recover.store(true, Ordering::Release);

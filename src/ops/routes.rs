@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -15,10 +15,12 @@ use tracing::info;
 
 use super::access::Access;
 use super::control::{AskError, ask};
-use super::{Health, MAX_BODY_BYTES, MAX_LISTED, health};
+use super::{Health, MAX_BODY_BYTES, MAX_LISTED, Publishing, ResetError, health};
 use crate::broker::Broker;
 use crate::cache::Stats;
 use crate::market::Symbol;
+use crate::provider;
+use crate::web::Page;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -28,8 +30,10 @@ struct Desk {
 }
 
 pub(super) fn router(health: Health, access: Access) -> Router {
+    let page = Page::operators();
     Router::new()
-        .route("/", get(index))
+        .merge(page.routes())
+        .route("/", get(move |headers: HeaderMap| async move { index(&headers, &page) }))
         .route("/health", get(show_health))
         .route("/live", get(|| async { Json(json!({"status": "live"})) }))
         .route("/ready", get(show_ready))
@@ -40,6 +44,8 @@ pub(super) fn router(health: Health, access: Access) -> Router {
         .route("/cache/stats", get(show_cache))
         .route("/cache/clear", post(clear_cache))
         .route("/cache/clear/{symbol}", post(clear_symbol))
+        .route("/quota", get(show_quota))
+        .route("/quota/reset/{provider}", post(reset_quota))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Desk { health, access: Arc::new(access) })
@@ -50,11 +56,18 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
-async fn index() -> Json<Value> {
+/// The page for browsers; for scripts, what there is.
+fn index(headers: &HeaderMap, page: &Page) -> Response {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") {
+        return page.index();
+    }
     Json(json!({
-        "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "POST /control",
-            "/cache/stats", "POST /cache/clear", "POST /cache/clear/{symbol}"],
+        "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "/quota",
+            "/cache/stats", "POST /control", "POST /quota/reset/{provider}", "POST /cache/clear",
+            "POST /cache/clear/{symbol}"],
     }))
+    .into_response()
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -182,5 +195,34 @@ async fn control(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> R
         Err(AskError::Away) => {
             error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the broker is not reachable right now")
         }
+    }
+}
+
+const NO_PUBLISHER: &str = "no publisher runs in this process";
+
+fn publisher(desk: &Desk) -> Option<&dyn Publishing> {
+    desk.health.sources.publisher.as_deref()
+}
+
+async fn show_quota(State(desk): State<Desk>) -> Response {
+    match publisher(&desk) {
+        Some(publisher) => Json(json!({"providers": publisher.budgets().await})).into_response(),
+        None => error(StatusCode::NOT_FOUND, "not_found", NO_PUBLISHER),
+    }
+}
+
+async fn reset_quota(State(desk): State<Desk>, headers: HeaderMap, Path(provider): Path<String>) -> Response {
+    if let Err((status, code, message)) = desk.access.check(&headers) {
+        return error(status, code, message);
+    }
+    let Some(publisher) = publisher(&desk) else { return error(StatusCode::NOT_FOUND, "not_found", NO_PUBLISHER) };
+    let name: provider::Name = match provider.parse() {
+        Ok(name) => name,
+        Err(unknown) => return error(StatusCode::BAD_REQUEST, "unknown_provider", &unknown.to_string()),
+    };
+    match publisher.reset_budget(name).await {
+        Ok(()) => Json(json!({"ok": true, "provider": name.as_str()})).into_response(),
+        Err(none @ ResetError::NoBudget(_)) => error(StatusCode::BAD_REQUEST, "no_budget", &none.to_string()),
+        Err(ResetError::Broker(failed)) => error(StatusCode::BAD_GATEWAY, "broker", &failed.to_string()),
     }
 }

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::config::{Config, Name};
+use super::config::{Config, Name, batch};
 use super::limiter::window;
 use super::vendor::{Call, Detail, Failure, Missing, Profile, Progress, Reply, Request, Vendor};
 use crate::market::{Number, Quote, Symbol};
@@ -56,8 +56,7 @@ impl Binance {
     /// As configured.
     #[must_use]
     pub fn new(config: &Config) -> Binance {
-        let batch = config.batch.and_then(|batch| NonZeroUsize::try_from(batch).ok());
-        Binance { batch: batch.map_or(BATCH, |batch| batch.min(BATCH)) }
+        Binance { batch: batch(config, BATCH) }
     }
 }
 

@@ -28,12 +28,12 @@ use super::redact::Redactor;
 use super::unknown::Unknown;
 use super::vendor::{Call, Failure, Missing, Profile, Progress, Vendor};
 use super::{BuildError, Fetched, Left, NoBars, Provider, Status, Why};
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::market::bar::{self, MAX_BARS};
 use crate::market::pattern::Patterns;
 use crate::market::{Bar, Bars, Range, Symbol};
-use crate::quota::Level;
 use crate::quota::breaker::{self, Breaker};
+use crate::quota::{Budget, Level};
 use call::Stop;
 
 /// Calls one fetch may make: a batch of 100 with one bad symbol takes 2·log2(100) ≈ 14, with five about 50; one whose
@@ -94,6 +94,20 @@ impl<V: Vendor> HttpProvider<V> {
     /// # Errors
     /// [`BuildError::Setting`] for a base URL that is none.
     pub fn new(vendor: V, config: &Config, client: Arc<Client>, broker: &Broker) -> Result<Self, BuildError> {
+        HttpProvider::with_breaker(vendor, config, client, broker, breaker::Config::default())
+    }
+
+    /// The same, with a breaker of its own measure.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_breaker(
+        vendor: V,
+        config: &Config,
+        client: Arc<Client>,
+        broker: &Broker,
+        breaker: breaker::Config,
+    ) -> Result<Self, BuildError> {
         let mut profile = vendor.profile();
         let base_url = client::base_url(config.base_url.as_deref().unwrap_or(profile.base_url))
             .map_err(|message| BuildError::Setting { name: profile.name, key: "base_url", message })?;
@@ -108,11 +122,11 @@ impl<V: Vendor> HttpProvider<V> {
             client,
             redactor: Redactor::new(&config.api_key),
             meters: Meters::new(profile.name, &budget.windows),
-            limiter: Limiter::new(Arc::clone(&broker.quota), broker.status.clone(), budget),
+            limiter: Limiter::new(Arc::clone(&broker.quota), budget),
             turns: Semaphore::new(profile.at_once.map_or(client::MAX_IN_FLIGHT, NonZeroUsize::get)),
             started: Instant::now(),
             state: Mutex::new(State {
-                breaker: Breaker::new(breaker::Config::default()),
+                breaker: Breaker::new(breaker),
                 parked: None,
                 bars_parked: None,
                 unknown: Unknown::default(),
@@ -151,7 +165,7 @@ impl<V: Vendor> HttpProvider<V> {
                 let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch, or {MAX_BARS} bars");
                 Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
             } else {
-                self.call(&call, endpoint, patience).await
+                self.call(&call, endpoint, patience, &mut fetched.calls).await
             };
             made += 1;
             patience = PATIENCE;
@@ -267,12 +281,23 @@ impl<V: Vendor> Provider for HttpProvider<V> {
         self.meters.breaker(breaker);
         Status {
             breaker: Some(breaker),
-            budget: state.levels.clone(),
+            budget: state.levels.iter().filter(|level| !level.window.is_tally()).copied().collect(),
+            spent_today: state.levels.iter().find(|level| level.window.length == limiter::DAY).map(|day| day.spent),
             calls: self.calls.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             parked: parked.filter(|(_, left)| !left.is_zero()),
             last_failure: state.last_failure.clone(),
         }
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(self.limiter.budget()).filter(|budget| !budget.windows.is_empty())
+    }
+
+    async fn reset_budget(&self) -> broker::Result<()> {
+        self.limiter.reset().await?;
+        self.read_budget().await;
+        Ok(())
     }
 
     async fn read_budget(&self) {

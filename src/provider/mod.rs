@@ -10,13 +10,17 @@
 
 pub mod binance;
 pub mod client;
+pub mod coinbase;
 pub mod config;
 pub mod fetch;
+pub mod finnhub;
 pub mod limiter;
+pub mod massive;
 pub mod meters;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
+pub mod tradier;
 pub mod unknown;
 pub mod vendor;
 
@@ -26,13 +30,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::market::{Bars, Quote, Range, Symbol};
-use crate::quota::Level;
 use crate::quota::breaker;
+use crate::quota::{Budget, Level};
 
 pub use config::{Config, Name, UnknownProvider};
+use vendor::Vendor;
 pub use vendor::{Failure, Missing};
 
 /// Where quotes come from.
@@ -72,8 +78,21 @@ pub trait Provider: Send + Sync {
     /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
 
+    /// What limits it; `None` where nothing does.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
+
     /// Reads where the budget stands, for [`status`](Self::status) and the metrics; one broker command.
     async fn read_budget(&self) {}
+
+    /// Forgets what was spent, and any wait that the vendor asked for.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    async fn reset_budget(&self) -> broker::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a fetch got.
@@ -85,6 +104,8 @@ pub struct Fetched {
     pub missing: Vec<(Symbol, Missing)>,
     /// What was not done.
     pub left: Option<Left>,
+    /// Requests made for it, retries and halvings included.
+    pub calls: u64,
 }
 
 /// What a fetch left undone.
@@ -134,6 +155,8 @@ pub struct Status {
     pub breaker: Option<breaker::State>,
     /// Where its budget stood when last read.
     pub budget: Vec<Level>,
+    /// Units of it spent in the 24 hours before that; `None` where nobody counts.
+    pub spent_today: Option<u64>,
     /// Requests made.
     pub calls: u64,
     /// Requests under way.
@@ -197,10 +220,6 @@ pub async fn build(
         built.push(match name {
             Name::Simulated => Arc::new(simulated::Simulated::new(config)),
             Name::Replay => Arc::new(replay::Replay::open(config).await?),
-            Name::Binance => {
-                let client = shared(&mut client)?;
-                Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
-            }
             Name::Massive
             | Name::Tradier
             | Name::Yahoo
@@ -208,10 +227,45 @@ pub async fn build(
             | Name::AlphaVantage
             | Name::TwelveData
             | Name::Nse
-            | Name::Coinbase => return Err(BuildError::Unavailable(name)),
+            | Name::Binance
+            | Name::Coinbase => http(name, config, shared(&mut client)?, broker)?,
         });
     }
     Ok(built)
+}
+
+/// A vendor behind HTTP.
+fn http(
+    name: Name,
+    config: &Config,
+    client: Arc<client::Client>,
+    broker: &Broker,
+) -> Result<Arc<dyn Provider>, BuildError> {
+    fn over<V: Vendor>(
+        vendor: V,
+        config: &Config,
+        client: Arc<client::Client>,
+        broker: &Broker,
+    ) -> Result<Arc<dyn Provider>, BuildError> {
+        Ok(Arc::new(fetch::HttpProvider::new(vendor, config, client, broker)?))
+    }
+    let key = || key(name, config);
+    match name {
+        Name::Massive => over(massive::Massive::new(key()?, config), config, client, broker),
+        Name::Tradier => over(tradier::Tradier::new(key()?, config), config, client, broker),
+        Name::Finnhub => over(finnhub::Finnhub::new(key()?, config), config, client, broker),
+        Name::Binance => over(binance::Binance::new(config), config, client, broker),
+        Name::Coinbase => over(coinbase::Coinbase::new(config), config, client, broker),
+        Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse | Name::Replay | Name::Simulated => {
+            Err(BuildError::Unavailable(name))
+        }
+    }
+}
+
+/// The key of a vendor that answers nobody without one.
+fn key(name: Name, config: &Config) -> Result<SecretString, BuildError> {
+    let key = config.api_key.clone().filter(|key| !key.expose_secret().trim().is_empty());
+    key.ok_or_else(|| BuildError::Setting { name, key: "api_key", message: "is needed".into() })
 }
 
 /// One client for all vendors: one pool, one bound on requests under way.

@@ -10,6 +10,8 @@ mod failure;
 pub mod field;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(in crate::provider) mod script;
 pub mod spelling;
 pub mod when;
 

@@ -17,27 +17,33 @@ function binary() {
   return found;
 }
 
-/** Starts `tickcast ARGS` on free ports; resolves with the URLs that its log names. */
-export async function startServer(args) {
-  const child = spawn(binary(), [...args, "--port", "0", "--ops-port", "0", "--bind", "127.0.0.1", "--log-format", "json"], {
+/** Starts `tickcast ARGS` on free ports; resolves with the URLs that its log names, once updates reach it. */
+export async function startServer(args, env = {}) {
+  const bind = args.includes("--bind") ? [] : ["--bind", "127.0.0.1"];
+  const child = spawn(binary(), [...args, ...bind, "--port", "0", "--ops-port", "0", "--log-format", "json"], {
     cwd: root,
     stdio: ["ignore", "ignore", "pipe"],
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...env },
   });
   const lines = [];
   const server = { child, lines, stop: () => stop(child) };
+  const url = (address) => `http://127.0.0.1:${address.split(":").at(-1)}`;
   const reader = createInterface({ input: child.stderr });
-  const ready = new Promise((resolve, reject) => {
+  let fed = false;
+  await new Promise((resolve, reject) => {
     reader.on("line", (line) => {
       lines.push(line);
+      // What is wrong with the settings is said before there is a log.
+      if (!line.startsWith("{")) return;
       const event = JSON.parse(line);
-      if (event.message === "gateway serves") server.http = `http://${event.address}`;
-      if (event.message?.startsWith("ops port serves")) server.ops = `http://${event.address}`;
-      if (server.http && server.ops) resolve();
+      if (event.message === "gateway serves") server.http = url(event.address);
+      if (event.message?.startsWith("ops port serves")) server.ops = url(event.address);
+      if (event.message === "updates arrive from the broker") fed = true;
+      if (server.http && server.ops && fed) resolve();
     });
     child.once("exit", (code) => reject(new Error(`tickcast ended with ${code}:\n${lines.join("\n")}`)));
   });
-  await ready;
+  server.port = Number(new URL(server.http).port);
   return server;
 }
 

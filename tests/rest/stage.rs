@@ -13,7 +13,7 @@ use tickcast::broker::{Broker, Epoch, Outgoing, Timing, memory};
 use tickcast::cache::{self, Cache, Charts};
 use tickcast::gateway::{self, Gateway, Readers};
 use tickcast::market::bar::Bar;
-use tickcast::market::{Bars, Number, Quote, Range, Symbol};
+use tickcast::market::{Bars, Listings, Number, Quote, Range, Symbol};
 use tickcast::provider::{self, Fetched, Missing, Name, NoBars, Provider};
 use tickcast::publisher::{self, Publisher};
 use tokio::task::JoinHandle;
@@ -189,6 +189,8 @@ impl Publishing {
             indices: vec![],
             enabled: true,
             settings: BTreeMap::new(),
+            listings: Listings::default(),
+            closed_stretch: NonZeroU32::MIN,
         };
         Publishing(tokio::spawn(Publisher::new(parts, &config).run(CancellationToken::new())))
     }

@@ -113,6 +113,14 @@ pub(super) const PUBLISHER: &[Key] = &[
          which providers are asked, how they are asked, and the trading hours.",
     ),
     Key::new(
+        "publisher.closed_stretch",
+        Kind::Whole { min: 1, max: 1000 },
+        "12",
+        "How many times longer the interval is for a symbol whose market is closed (nights, weekends, holidays), so that \
+         the budget goes to those that trade; 12 makes 5 s a minute. Cached quotes are kept alive whatever it is. 1: the \
+         same day and night.",
+    ),
+    Key::new(
         "publisher.enabled",
         Kind::Bool,
         "true",

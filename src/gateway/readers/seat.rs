@@ -136,6 +136,8 @@ fn obey(board: &mut Board, order: Order, now_ms: u64) {
         Order::Status(status, notice) => board.set_status(status, &notice, now_ms),
         Order::Drain { window } => board.drain(window, now_ms, Timestamp::now()),
         Order::Stop => board.end_all(),
+        #[cfg(test)]
+        Order::Panic => panic!("asked to"),
         Order::Describe(answer) => {
             // Nobody waits for the answer any more: nothing to do about it.
             let _ = answer.send(board.describe(now_ms));

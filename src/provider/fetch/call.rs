@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{Endpoint, HttpProvider, PARKED_FOR, PATIENCE};
 use crate::provider::Why;
+use crate::provider::client::Turn;
 use crate::provider::vendor::{Call, Failure, Progress, Request, Vendor};
 use crate::quota::Taken;
 use crate::quota::backoff::{Backoff, Jitter};
@@ -22,12 +23,13 @@ pub(super) struct Stop {
 }
 
 impl<V: Vendor> HttpProvider<V> {
-    /// Makes one call, until it is answered or given up.
+    /// Makes one call, until it is answered or given up; each request is added to `made`.
     pub(super) async fn call(
         &self,
         call: &Call<V::Step>,
         endpoint: Endpoint,
         patience: Duration,
+        made: &mut u64,
     ) -> Result<Progress<V::Step>, Stop> {
         let mut patience = patience;
         let mut failed = NonZeroU32::MIN;
@@ -36,9 +38,10 @@ impl<V: Vendor> HttpProvider<V> {
             sleep(pause).await;
         }
         loop {
-            let permit = self.admit(call.cost, endpoint, patience).await?;
+            let (permit, turn) = self.admit(call.cost, endpoint, patience).await?;
             patience = PATIENCE;
-            let outcome = self.attempt(call).await;
+            *made += 1;
+            let outcome = self.attempt(call, turn).await;
             self.settle(permit, &outcome);
             let failure = match outcome {
                 Ok(progress) => {
@@ -55,13 +58,26 @@ impl<V: Vendor> HttpProvider<V> {
         }
     }
 
-    /// Waits for the right to make a request of this cost.
-    async fn admit(&self, cost: u32, endpoint: Endpoint, patience: Duration) -> Result<breaker::Permit, Stop> {
+    /// Waits for the right to make a request of this cost. The budget is asked last: what it grants is sent at once, and
+    /// nothing is spent on what the breaker does not let through.
+    async fn admit(
+        &self,
+        cost: u32,
+        endpoint: Endpoint,
+        patience: Duration,
+    ) -> Result<(breaker::Permit, Turn<'_>), Stop> {
         let deadline = Instant::now() + patience;
         loop {
-            self.check_health(endpoint)?;
-            match self.limiter.take(cost).await {
-                Taken::Granted => break,
+            let turn = self.client.turn().await;
+            let permit = self.check_health(endpoint)?;
+            let taken = self.limiter.take(cost).await;
+            if taken == Taken::Granted {
+                return Ok((permit, turn));
+            }
+            drop(turn);
+            self.state().breaker.record(permit, breaker::Outcome::Neutral, self.started.elapsed());
+            match taken {
+                Taken::Granted => {}
                 Taken::Wait(wait) => {
                     let wait = wait + Jitter::EMPTY_BUCKET.pick(&mut self.state().rng);
                     if Instant::now() + wait > deadline {
@@ -78,15 +94,10 @@ impl<V: Vendor> HttpProvider<V> {
                 }
             }
         }
-        let now = self.started.elapsed();
-        match self.state().breaker.admit(now) {
-            Admission::Go(permit) => Ok(permit),
-            Admission::Wait(retry_in) => Err(Stop { why: Why::Open, retry_in }),
-        }
     }
 
-    /// Looks at parking and breaker before anything is taken from the budget.
-    fn check_health(&self, endpoint: Endpoint) -> Result<(), Stop> {
+    /// What parking and breaker say, before anything is taken from the budget.
+    fn check_health(&self, endpoint: Endpoint) -> Result<breaker::Permit, Stop> {
         let mut state = self.state();
         let now = Instant::now();
         let parked = state.parked.map(|(until, _)| until.saturating_duration_since(now)).unwrap_or_default();
@@ -99,18 +110,21 @@ impl<V: Vendor> HttpProvider<V> {
             return Err(Stop { why: Why::Parked, retry_in });
         }
         state.parked = None;
-        let retry_in = state.breaker.wait(self.started.elapsed());
-        if retry_in.is_zero() { Ok(()) } else { Err(Stop { why: Why::Open, retry_in }) }
+        match state.breaker.admit(self.started.elapsed()) {
+            Admission::Go(permit) => Ok(permit),
+            Admission::Wait(retry_in) => Err(Stop { why: Why::Open, retry_in }),
+        }
     }
 
-    async fn attempt(&self, call: &Call<V::Step>) -> Result<Progress<V::Step>, Failure> {
+    async fn attempt(&self, call: &Call<V::Step>, turn: Turn<'_>) -> Result<Progress<V::Step>, Failure> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.meters.call();
         let _in_flight = InFlight::begin(&self.in_flight);
-        let mut answer = match self.client.send(self.origin(&call.request), &call.request, self.profile.timeout).await {
-            Ok(received) => self.vendor().answer(call, &received.reply()),
-            Err(failure) => Err(failure),
-        };
+        let mut answer =
+            match self.client.send(turn, self.origin(&call.request), &call.request, self.profile.timeout).await {
+                Ok(received) => self.vendor().answer(call, &received.reply()),
+                Err(failure) => Err(failure),
+            };
         if let Err(failure) = &mut answer {
             failure.detail_mut().redact(&self.redactor);
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Failure;
-use crate::market::Number;
+use crate::market::{Bar, Number};
 
 /// A field as it came; missing and `null` are the same.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -94,6 +94,13 @@ impl<'a> Field<'a> {
     pub fn read<T: Deserialize<'a>>(self) -> Result<Option<T>, Failure> {
         self.json().map(read).transpose()
     }
+}
+
+/// The bar of these: open, high, low, close, and the volume. `None` where one of the prices is missing.
+#[must_use]
+pub fn bar(start: Option<Timestamp>, prices: [Field<'_>; 4], volume: Field<'_>) -> Option<Bar> {
+    let [open, high, low, close] = prices.map(Field::price);
+    Some(Bar { start: start?, open: open?, high: high?, low: low?, close: close?, volume: volume.number() })
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Failure> {

@@ -3,10 +3,11 @@
 //! Each adapter knows its own format and zone; nothing is guessed.
 
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 use crate::market::Exchange;
+use crate::market::quote::MarketState;
 
 /// `2026-11-20 15:59:00`, with a fraction or without.
 pub const ISO: &str = "%Y-%m-%d %H:%M:%S%.f";
@@ -26,6 +27,21 @@ pub fn close_of(text: &str, exchange: Exchange) -> Option<Timestamp> {
     exchange.calendar().last_close(date(text)?)
 }
 
+/// Whether `exchange` has traded since `close`: then a price of that time is old.
+#[must_use]
+pub fn traded_since(exchange: Exchange, close: Timestamp, now: Timestamp) -> bool {
+    let calendar = exchange.calendar();
+    let today = calendar.zone().to_datetime(now).date();
+    let closes = [Some(today), today.yesterday().ok()].into_iter().flatten().filter_map(|day| calendar.last_close(day));
+    calendar.state_at(now) == MarketState::Regular || closes.filter(|at| *at <= now).any(|at| at > close)
+}
+
+/// The midnight, on clocks of `zone`, with which the day of `at` begins.
+#[must_use]
+pub fn day_begins(at: Timestamp, zone: &TimeZone) -> Timestamp {
+    zone.to_timestamp(zone.to_datetime(at).date().to_datetime(Time::midnight())).unwrap_or(at)
+}
+
 /// The date that `text` begins with.
 #[must_use]
 pub fn date(text: &str) -> Option<Date> {
@@ -35,7 +51,7 @@ pub fn date(text: &str) -> Option<Date> {
 /// The midnight, on clocks of `exchange`, with which `text` begins as a date.
 #[must_use]
 pub fn midnight(text: &str, zone: &TimeZone) -> Option<Timestamp> {
-    zone.to_timestamp(date(text)?.to_datetime(jiff::civil::Time::midnight())).ok()
+    zone.to_timestamp(date(text)?.to_datetime(Time::midnight())).ok()
 }
 
 /// A zone by its name. Those of our exchanges are compiled in; others are as the system knows them.
@@ -63,6 +79,24 @@ mod tests {
         assert_eq!(local("2026-07-20 15:59:00", &[ISO], &new_york), at("2026-07-20T19:59:00Z"));
         assert_eq!(local("yesterday", &[ISO], &new_york), None);
         assert_eq!(midnight("2026-11-20", &new_york), at("2026-11-20T05:00:00Z"));
+    }
+
+    #[test]
+    fn a_close_is_old_once_the_exchange_has_traded_again() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let friday = at("2026-11-20T21:00:00Z");
+        for (now, is_old) in [
+            ("2026-11-20T21:00:30Z", false),
+            ("2026-11-22T12:00:00Z", false),
+            ("2026-11-23T14:00:00Z", false),
+            ("2026-11-23T15:00:00Z", true),
+            ("2026-11-24T01:00:00Z", true),
+        ] {
+            assert_eq!(traded_since(Exchange::Nyse, friday, at(now)), is_old, "{now}");
+        }
+        assert!(traded_since(Exchange::Crypto, at("2026-11-20T00:00:00Z"), at("2026-11-20T00:00:01Z")));
+        let new_york = zone("America/New_York").unwrap();
+        assert_eq!(day_begins(friday, &new_york), at("2026-11-20T05:00:00Z"));
     }
 
     #[test]
