@@ -45,6 +45,9 @@ step "JavaScript client"
 step "browser"
 (cd tests/browser && npm ci --silent --no-audit --no-fund && npm test --silent)
 
+step "API description"
+(cd tests/openapi && npm ci --silent --no-audit --no-fund && npm test --silent)
+
 step "load test: smoke"
 "${CARGO_TARGET_DIR:-target}/release/tickcast-loadtest" run --scenario smoke --server "${CARGO_TARGET_DIR:-target}/release/tickcast gateway"
 
