@@ -56,6 +56,10 @@ const RETRY_AFTER_S: u32 = 5;
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub IpAddr);
 
+/// Ends a request's connection (an extension of the request).
+#[derive(Debug, Clone)]
+pub struct Hangup(pub CancellationToken);
+
 /// What the front door works with.
 pub(super) struct Front {
     pub(super) shards: Vec<ShardDoor>,
@@ -124,8 +128,14 @@ impl Front {
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
         let admitted = self.admission.admit(peer, self.clock.millis());
-        let door =
-            Door { front: Arc::clone(&self), peer, admitted: Mutex::new(Some(admitted)), upgrade: Mutex::default() };
+        let hangup = stop.child_token();
+        let door = Door {
+            front: Arc::clone(&self),
+            peer,
+            hangup: hangup.clone(),
+            admitted: Mutex::new(Some(admitted)),
+            upgrade: Mutex::default(),
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.handshake_timeout)
@@ -134,7 +144,7 @@ impl Front {
             .serve_connection(TokioIo::new(stream), door);
         let ended = tokio::select! {
             ended = connection.without_shutdown() => ended,
-            () = stop.cancelled() => return,
+            () = hangup.cancelled() => return,
         };
         let parts = match ended {
             Ok(parts) => parts,
@@ -186,6 +196,7 @@ impl Front {
 struct Door {
     front: Arc<Front>,
     peer: IpAddr,
+    hangup: CancellationToken,
     admitted: Mutex<Option<Result<Permit, Refused>>>,
     upgrade: Mutex<Option<(Upgrade, Access, Permit)>>,
 }
@@ -232,7 +243,9 @@ impl hyper::service::Service<Request<Incoming>> for Door {
             return Box::pin(std::future::ready(Ok(response)));
         }
         let mut request = Request::from_parts(head, Body::new(body));
-        request.extensions_mut().insert(PeerAddr(self.peer));
+        let extensions = request.extensions_mut();
+        extensions.insert(PeerAddr(self.peer));
+        extensions.insert(Hangup(self.hangup.clone()));
         Box::pin(self.front.app.clone().oneshot(request))
     }
 }

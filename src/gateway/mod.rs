@@ -3,6 +3,7 @@
 //! ```text
 //!   listener ─ hyper, handshake, admission ─▶ shard (a thread: hub, connections)
 //!   broker ─▶ feed ─ one batch per shard ─▶ inbox ─▶ shard
+//!                                               └▶ readers (REST, SSE)
 //!   shard ─ counts ─▶ interest ─▶ broker's registry
 //! ```
 //!
@@ -21,6 +22,7 @@ mod inbox;
 mod interest;
 mod listener;
 mod metrics;
+pub mod readers;
 mod shard;
 
 use std::io;
@@ -34,7 +36,7 @@ use std::time::Duration;
 use axum::Router;
 use hashbrown::DefaultHashBuilder;
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -42,7 +44,8 @@ use tracing::{info, warn};
 pub use auth::AuthError;
 pub use config::Config;
 pub use interest::Interest;
-pub use listener::PeerAddr;
+pub use listener::{Hangup, PeerAddr};
+pub use readers::Readers;
 pub use shard::Description;
 
 use crate::broker::{Broker, Channel, GatewayId};
@@ -54,8 +57,9 @@ use crate::protocol::session::{Rate, Rules, Talk, Wildcard};
 use admission::Admission;
 use clock::Clock;
 use feed::{Fanout, ShardDoor, Snapshots};
-use inbox::Order;
+use inbox::{Inbox, Order, Wake};
 use listener::Front;
+use readers::Seat;
 use shard::Shard;
 
 /// Descriptors kept for what is no client: broker links, ops port, files, the shards' own.
@@ -101,6 +105,8 @@ pub struct Handle {
     address: SocketAddr,
     front: Arc<Front>,
     fanout: Arc<Fanout>,
+    seat: Arc<Seat>,
+    readers: Readers,
     drain: CancellationToken,
 }
 
@@ -130,11 +136,15 @@ pub struct Summary {
 }
 
 impl Gateway {
-    /// Starts a gateway on `broker`. What is not for the socket is served by `app`.
+    /// Starts a gateway on `broker`. What is not for the socket is served by the application that `app` makes.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(config: &Config, broker: &Broker, app: Router) -> Result<Gateway, StartError> {
+    pub async fn start(
+        config: &Config,
+        broker: &Broker,
+        app: impl FnOnce(&Readers) -> Router,
+    ) -> Result<Gateway, StartError> {
         let clock = Clock::start();
         let rules = Arc::new(rules(config)?);
         let bound = listener::bind(config).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -146,8 +156,18 @@ impl Gateway {
         let shards = make_shards(config, &rules, clock, &interest, &snapshots).map_err(StartError::Shard)?;
         let doors: Vec<ShardDoor> = shards.iter().map(|(_, door)| door.clone()).collect();
         let max_open = max_connections(config.limits.max_connections);
+        let (seat_door, turn) = readers_door(&doors);
+        let all_doors: Vec<ShardDoor> = doors.iter().cloned().chain([seat_door]).collect();
+        let store = Arc::clone(&broker.store);
+        let fanout = Arc::new(Fanout::new(all_doors, clock, interest, snapshots, store));
+        let index = u16::try_from(doors.len()).expect("there are fewer shards than 65,536");
+        let seat = Arc::new(Seat::new(&fanout, index, turn, config.slow_client_timeout, config.stale_after));
+        // A stream is a connection: there are never more.
+        let max_streams = NonZeroUsize::new(max_open).unwrap_or(NonZeroUsize::MIN);
+        let per_address = config.limits.connections_per_ip;
+        let readers = Readers::new(Arc::clone(&seat), rules.verify.clone(), max_streams, per_address);
         let front = Arc::new(Front {
-            shards: doors.clone(),
+            shards: doors,
             admission: Arc::new(Admission::new(&config.limits, max_open)),
             verify: rules.verify.clone(),
             allowed_origins: config.allowed_origins.clone(),
@@ -155,15 +175,13 @@ impl Gateway {
             compression: if config.compression { Coding::Deflate } else { Coding::Plain },
             clock,
             draining: AtomicBool::new(false),
-            app,
+            app: app(&readers),
         });
-        let store = Arc::clone(&broker.store);
-        let fanout = Arc::new(Fanout::new(doors, clock, Arc::clone(&interest), snapshots, store));
         let threads = spawn_shards(shards).map_err(StartError::Shard)?;
         let (tasks, closed, stopped) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let id = GatewayId(format!("{}-{:08x}", config.name, fastrand::u32(..)).into());
-        let handle =
-            Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, drain: CancellationToken::new() };
+        let drain = CancellationToken::new();
+        let handle = Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, seat, readers, drain };
         handle.start_tasks(broker, &tasks, &stopped);
         tasks.spawn(listener::run(front, listener, tasks.clone(), closed.clone()));
         info!(%address, gateway = %id.0, shards = threads.len(), max_connections = max_open, "gateway serves");
@@ -180,7 +198,7 @@ impl Gateway {
     /// the window is over. New clients are refused from now on; the port stays open to say so.
     pub async fn drain(&self) {
         self.handle.front.draining.store(true, Ordering::Release);
-        for shard in &self.handle.front.shards {
+        for shard in &self.handle.fanout.shards {
             shard.inbox.order(Order::Drain { window: self.drain_window });
         }
         let admission = &self.handle.front.admission;
@@ -194,7 +212,7 @@ impl Gateway {
     pub async fn stop(self) {
         self.handle.front.draining.store(true, Ordering::Release);
         self.closed.cancel();
-        for shard in &self.handle.front.shards {
+        for shard in &self.handle.fanout.shards {
             shard.inbox.order(Order::Stop);
         }
         let joined = tokio::task::spawn_blocking(move || {
@@ -221,6 +239,8 @@ impl Handle {
         });
         let (shared, token) = (Arc::clone(fanout), stop.clone());
         contain("fetch", tasks, stop, move || feed::fetch(Arc::clone(&shared), token.clone()));
+        let (seat, token) = (Arc::clone(&self.seat), stop.clone());
+        contain("readers", tasks, stop, move || readers::run(Arc::clone(&seat), token.clone()));
         let controlled = Arc::new(control::Controlled {
             fanout: Arc::clone(fanout),
             publish: Arc::clone(&broker.publish),
@@ -258,6 +278,12 @@ impl Handle {
         &self.fanout.interest
     }
 
+    /// The way in for readers that are not sockets.
+    #[must_use]
+    pub fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// Completes when a control message asks this gateway to drain.
     pub async fn drain_asked(&self) {
         self.drain.cancelled().await;
@@ -287,12 +313,13 @@ impl Handle {
         let (symbols, subscriptions) = self.fanout.interest.census();
         let admission = &self.front.admission;
         metrics::set_gauges(admission.open(), admission.max_open(), subscriptions, symbols);
+        self.readers.set_gauges();
     }
 
     /// The open connections, at most `limit`.
     pub async fn connections(&self, limit: usize) -> Vec<Description> {
         let mut all = Vec::new();
-        for shard in &self.front.shards {
+        for shard in &self.fanout.shards {
             let (answer, described) = oneshot::channel();
             shard.inbox.order(Order::Describe(answer));
             // A shard that has ended has no connections.
@@ -364,6 +391,14 @@ fn make_shards(
         Ok((shard, ShardDoor { inbox, watched }))
     };
     (0..count).map(make).collect()
+}
+
+/// The readers' place beside the shards: an inbox that wakes a task, and a filter that hashes as theirs do.
+fn readers_door(shards: &[ShardDoor]) -> (ShardDoor, Arc<Notify>) {
+    let turn = Arc::new(Notify::new());
+    let inbox = Arc::new(Inbox::new(Wake::Task(Arc::clone(&turn))));
+    let watched = Arc::new(shards[0].watched.beside());
+    (ShardDoor { inbox, watched }, turn)
 }
 
 fn spawn_shards(shards: Vec<(Shard, ShardDoor)>) -> io::Result<Vec<JoinHandle<()>>> {

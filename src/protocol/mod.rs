@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod control;
 pub mod deflate;
+pub mod event;
 pub mod frame;
 pub mod message;
 pub mod publication;

@@ -57,5 +57,5 @@ pub fn config() -> Config {
 
 /// Starts a gateway that serves nothing but the socket.
 pub async fn start(config: &Config, broker: &Broker) -> Gateway {
-    Gateway::start(config, broker, Router::new()).await.expect("the gateway starts")
+    Gateway::start(config, broker, |_| Router::new()).await.expect("the gateway starts")
 }
