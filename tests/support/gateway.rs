@@ -40,6 +40,8 @@ pub fn config() -> Config {
             connect_burst: number(20_000),
             messages_per_second: number(10),
             message_burst: number(50),
+            pings_per_second: number(5),
+            ping_burst: number(20),
             message_bytes: size(65_536),
             fragments: number(64),
             symbols_per_client: size(1024),

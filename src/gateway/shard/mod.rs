@@ -16,6 +16,7 @@ mod connection;
 mod desk;
 mod intake;
 mod reading;
+mod socket;
 mod timers;
 mod writing;
 
