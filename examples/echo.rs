@@ -44,6 +44,7 @@ fn config(port: u16) -> Config {
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(10),
         slow_client_timeout: Duration::from_secs(30),
+        stale_after: Duration::from_secs(180),
         talk: Talk::Echo,
         wildcard: false,
         compression: true,

@@ -27,15 +27,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
-        Command::Serve(args) => {
-            let (_loaded, _levels) = start(&cli.common, Role::Serve, args.flags())?;
-            Err(not_built("serve"))
-        }
+        Command::Serve(args) => run_role(&cli.common, Role::Serve, args.flags()),
         Command::Gateway(args) => run_role(&cli.common, Role::Gateway, args.flags()),
-        Command::Publisher(args) => {
-            let (_loaded, _levels) = start(&cli.common, Role::Publisher, args.flags())?;
-            Err(not_built("publisher"))
-        }
+        Command::Publisher(args) => run_role(&cli.common, Role::Publisher, args.flags()),
         Command::Tail(_) => Err(not_built("tail")),
         Command::Control(_) => Err(not_built("control")),
         Command::Quota(_) => Err(not_built("quota")),

@@ -5,10 +5,13 @@
 //! broker. A second signal ends the process at once.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -18,9 +21,12 @@ use crate::broker::{self, Broker, Channel, Event};
 use crate::config::{Config, Role, log};
 use crate::gateway::{self, Gateway};
 use crate::logging::Levels;
+use crate::market::Symbol;
 use crate::ops::metrics::Exposition;
 use crate::ops::{self, Ops};
 use crate::protocol::control::{self, Control};
+use crate::provider;
+use crate::publisher::{self, Publisher};
 
 /// Why a role cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +44,13 @@ pub enum RoleError {
     #[error("cannot listen on the ops port {address}: {source}")]
     Ops {
         /// The address asked for.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the kernel said.
         source: io::Error,
     },
+    /// A provider cannot be set up.
+    #[error("a provider cannot be used: {0}")]
+    Provider(#[from] provider::BuildError),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -51,9 +60,17 @@ pub enum RoleError {
 struct Parts {
     broker: Broker,
     gateway: Option<Gateway>,
+    publishing: Option<Publishing>,
     ops: Ops,
     tasks: TaskTracker,
     draining: CancellationToken,
+    stop: CancellationToken,
+}
+
+/// A publisher that runs.
+struct Publishing {
+    handle: publisher::Handle,
+    task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -87,18 +104,26 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     let broker = broker::start(&config.broker)?;
     let (tasks, draining, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     tasks.spawn(obey_log_level(broker.clone(), levels, stop.clone()));
+    let providers = match role {
+        Role::Serve if !config.publisher.enabled => Vec::new(),
+        Role::Serve | Role::Publisher => {
+            provider::build(&config.publisher.providers, &config.publisher.settings, &broker).await?
+        }
+        Role::Gateway => Vec::new(),
+    };
     let health = Arc::new(OnceLock::new());
     let gateway = match role {
         Role::Serve | Role::Gateway => {
-            let front = api::Front { showcase: config.publisher.pinned.clone(), health: Arc::clone(&health) };
+            let front = api::Front { showcase: showcase(config, &providers), health: Arc::clone(&health) };
             Some(Gateway::start(&config.gateway, &broker, api::router(front)).await?)
         }
         Role::Publisher => None,
     };
+    let publishing = (!providers.is_empty()).then(|| start_publisher(config, &broker, providers));
     let sources = ops::Sources {
         broker: broker.clone(),
         gateway: gateway.as_ref().map(Gateway::handle),
-        publisher: None,
+        publisher: publishing.as_ref().map(|publishing| Arc::new(Reported(publishing.handle.clone())) as _),
         metrics,
         started,
         ready_grace: config.gateway.ready_grace,
@@ -111,7 +136,59 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     // Set once, here.
     let _ = health.set(ops.health());
     info!(address = %ops.address(), "ops port serves /health /ready /metrics /stats");
-    Ok(Parts { broker, gateway, ops, tasks, draining, stop })
+    if let (Role::Serve, Some(gateway)) = (role, &gateway) {
+        welcome(config, gateway.handle().address(), ops.address());
+    }
+    Ok(Parts { broker, gateway, publishing, ops, tasks, draining, stop })
+}
+
+/// Starts polling and publishing.
+fn start_publisher(config: &Config, broker: &Broker, providers: Vec<Arc<dyn provider::Provider>>) -> Publishing {
+    let name = format!("{}-{:08x}", config.gateway.name, fastrand::u32(..));
+    let parts = publisher::Parts { name, broker: broker.clone(), providers, cache: config.cache.clone() };
+    let publisher = Publisher::new(parts, &config.publisher);
+    let (handle, stop) = (publisher.handle(), CancellationToken::new());
+    let task = tokio::spawn(publisher.run(stop.clone()));
+    Publishing { handle, task, stop }
+}
+
+/// What the page shows first: what is pinned, or else what people know of the first provider's symbols.
+fn showcase(config: &Config, providers: &[Arc<dyn provider::Provider>]) -> Vec<Symbol> {
+    let pinned = &config.publisher.pinned;
+    if !pinned.is_empty() {
+        return pinned.clone();
+    }
+    providers.iter().map(|provider| provider.showcase()).find(|symbols| !symbols.is_empty()).unwrap_or_default()
+}
+
+/// Where to look, for whoever started it by hand.
+fn welcome(config: &Config, public: SocketAddr, ops: SocketAddr) {
+    let host = |address: SocketAddr| {
+        if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() }
+    };
+    info!("page    http://{}/", host(public));
+    info!("socket  ws://{}/ws", host(public));
+    info!("ops     http://{}/health", host(ops));
+    if config.publisher.providers == [provider::Name::Simulated] {
+        info!("quotes are simulated; for live ones without a key: tickcast serve --provider binance");
+    }
+}
+
+/// The publisher, as the ops port sees it.
+struct Reported(publisher::Handle);
+
+impl ops::Publishing for Reported {
+    fn health(&self) -> Value {
+        serde_json::to_value(self.0.health()).unwrap_or_default()
+    }
+
+    fn stats(&self) -> Value {
+        serde_json::to_value(self.0.stats()).unwrap_or_default()
+    }
+
+    fn set_gauges(&self) {
+        self.0.set_gauges();
+    }
 }
 
 async fn stop(parts: Parts) {
@@ -119,6 +196,12 @@ async fn stop(parts: Parts) {
     if let Some(gateway) = parts.gateway {
         gateway.drain().await;
         gateway.stop().await;
+    }
+    if let Some(publishing) = parts.publishing {
+        publishing.stop.cancel();
+        if let Err(error) = publishing.task.await {
+            warn!(%error, "the publisher did not end well");
+        }
     }
     parts.stop.cancel();
     parts.tasks.close();

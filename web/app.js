@@ -123,7 +123,8 @@ function show(symbol, quote, snapshot) {
   const change = quote.change ?? null;
   const percent = quote.changePercent ?? null;
   const signed = (n) => (n > 0 ? `+${n}` : `${n}`);
-  cells.change.textContent = [change === null ? "" : signed(change), percent === null ? "" : `(${signed(percent)} %)`].join(" ");
+  const rounded = percent === null ? "" : `${percent > 0 ? "+" : ""}${Number(percent).toFixed(2)}%`;
+  cells.change.textContent = [change === null ? "" : signed(change), rounded].join(" ").trim();
   cells.change.className = `number ${change > 0 ? "up" : change < 0 ? "down" : ""}`;
   cells.volume.textContent = quote.volume === undefined ? "" : Number(quote.volume).toLocaleString();
   cells.source.textContent = quote.source ?? "";

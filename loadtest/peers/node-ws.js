@@ -6,7 +6,7 @@
 // update, the published text forwarded as it is. It forgets nothing and bounds nothing: a slow reader's updates queue
 // in its memory.
 //
-// Environment: PORT (8081), REDIS_HOST (127.0.0.1), REDIS_PORT (6379), CHANNEL (market-data:updates).
+// Environment: PORT (8081), REDIS_URL (redis://127.0.0.1:6379), CHANNEL (market-data:updates).
 const http = require('node:http');
 const { WebSocketServer, WebSocket } = require('ws');
 const Redis = require('ioredis');
@@ -70,7 +70,7 @@ function fanOut(symbol, text) {
   for (const socket of set) if (socket.readyState === WebSocket.OPEN) socket.send(text, TEXT);
 }
 
-const redis = new Redis({ host: process.env.REDIS_HOST || '127.0.0.1', port: Number(process.env.REDIS_PORT || 6379) });
+const redis = new Redis(process.env.REDIS_URL || 'redis://127.0.0.1:6379');
 redis.subscribe(CHANNEL).catch((error) => { console.error('subscribe:', error.message); process.exit(1); });
 redis.on('message', (channel, text) => {
   let message;

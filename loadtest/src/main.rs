@@ -30,12 +30,16 @@ mod verify;
 mod wire;
 
 use std::fs;
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::cli::{Cli, Command, HelperArgs, HelperKind, Output, Program, TableArgs};
+use crate::cli::args::{Cli, Command, HelperArgs, HelperKind, TableArgs};
+use crate::cli::program::{Output, Program};
+use crate::host::interrupt::Interrupted;
+use crate::host::server::Died;
 use crate::proc::machine::Machine;
 use crate::progress::Progress;
 use crate::report::{Pinned, Report, RunReport, SearchReport};
@@ -45,6 +49,8 @@ const VIOLATED: u8 = 1;
 const WRONG_ARGUMENTS: u8 = 2;
 const INVALID: u8 = 3;
 const NOT_RUN: u8 = 4;
+/// What a shell gives to whoever ends by SIGINT.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let program = match Cli::parse().command {
@@ -68,7 +74,11 @@ fn main() -> ExitCode {
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("tickcast-loadtest: {error:#}");
-        ExitCode::from(NOT_RUN)
+        ExitCode::from(match error {
+            died if died.is::<Died>() => VIOLATED,
+            stopped if stopped.is::<Interrupted>() => INTERRUPTED,
+            _ => NOT_RUN,
+        })
     })
 }
 
@@ -105,7 +115,10 @@ fn execute(program: &Program) -> anyhow::Result<ExitCode> {
                 runs.extend(best);
                 search = Some(found);
             }
-            None => runs.push(run::run(spec, &program.setup, &host)?),
+            None => {
+                host.progress.say(&report::text::describe(spec));
+                runs.push(run::run(spec, &program.setup, &host)?);
+            }
         }
     }
     let report = conclude(program, &host, runs, search);
@@ -137,18 +150,20 @@ fn tell(report: &Report, output: &Output) -> anyhow::Result<()> {
     if let Some(path) = &output.out {
         fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if output.json {
-        println!("{}", json()?);
-    } else {
-        print!("{}", report::text::render(report));
+    let text = if output.json { json()? + "\n" } else { report::text::render(report) };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing the report"),
     }
-    Ok(())
 }
 
 fn verdict(program: &Program, report: &Report) -> ExitCode {
     let measures = program.scenario.is_none_or(scenario::Scenario::measures);
-    let found_nothing = report.search.as_ref().is_some_and(|search| search.rate == 0.0);
-    if report.is_violated() || found_nothing {
+    if let Some(search) = &report.search {
+        return if search.rate > 0.0 { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) };
+    }
+    if report.is_violated() {
         ExitCode::from(VIOLATED)
     } else if report.is_invalid() && measures {
         ExitCode::from(INVALID)

@@ -31,7 +31,7 @@ pub(crate) struct Plan {
 pub(crate) enum Spread {
     /// Each symbol as much as any other.
     Uniform,
-    /// Symbol `k` (from 1) in proportion to `1 / k^s`, as with real tickers.
+    /// The `k`-th most wanted (from 1) in proportion to `1 / k^s`, as with real tickers.
     Zipf(f64),
 }
 
@@ -86,9 +86,10 @@ pub(crate) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(plan: &'a Plan) -> Planner<'a> {
-        let weight = |rank: u32| match plan.spread {
+        let stride = stride(plan.symbols);
+        let weight = |symbol: u32| match plan.spread {
             Spread::Uniform => 1.0,
-            Spread::Zipf(exponent) => f64::from(rank + 1).powf(-exponent),
+            Spread::Zipf(exponent) => f64::from(rank(symbol, stride, plan.symbols) + 1).powf(-exponent),
         };
         Planner { plan, weights: (0..plan.symbols).map(weight).collect(), keys: Vec::new() }
     }
@@ -115,6 +116,26 @@ impl<'a> Planner<'a> {
         symbols.sort_unstable();
         symbols
     }
+}
+
+/// How wanted a symbol is, from 0. Symbols are published in the order of their numbers; were that the order of their ranks, most of
+/// a round's deliveries would come in its first moments.
+fn rank(symbol: u32, stride: u32, symbols: u32) -> u32 {
+    let rank = u64::from(symbol) * u64::from(stride) % u64::from(symbols.max(1));
+    u32::try_from(rank).expect("below a u32")
+}
+
+/// A step that visits every number below `symbols` once, neighbours far apart: near the golden section, and coprime.
+fn stride(symbols: u32) -> u32 {
+    let coprime = |stride: &u32| {
+        let (mut a, mut b) = (*stride, symbols);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a == 1
+    };
+    let golden = u32::try_from(u64::from(symbols) * 618 / 1_000).expect("below a u32").max(1);
+    (golden..).find(coprime).unwrap_or(1)
 }
 
 /// 2^64 divided by the golden ratio: spreads consecutive client numbers over all seeds.
@@ -168,12 +189,28 @@ mod tests {
 
     #[test]
     fn zipf_makes_the_first_symbol_twice_as_wanted_as_the_second() {
-        let watchers = watchers(&plan(60_000, 100, 1, Spread::Zipf(1.0)));
-        // One draw each: the share of symbol k is (1/k) / H(100), with H(100) = 5.187.
+        let mut watchers = watchers(&plan(60_000, 100, 1, Spread::Zipf(1.0)));
+        let most_wanted = watchers.iter().position(|count| watchers.iter().all(|other| count >= other));
+        assert_eq!(most_wanted.map(|symbol| rank(u32::try_from(symbol).unwrap(), stride(100), 100)), Some(0));
+        watchers.sort_unstable_by(|a, b| b.cmp(a));
+        // One draw each: the share of rank k is (1/k) / H(100), with H(100) = 5.187.
         for (rank, &count) in watchers.iter().enumerate().take(5) {
             let share = f64::from(count) / 60_000.0;
             let expected = 1.0 / ((rank + 1) as f64 * 5.187);
             assert!((share / expected - 1.0).abs() < 0.06, "rank {rank}: {share} against {expected}");
+        }
+    }
+
+    #[test]
+    fn every_symbol_has_a_rank_of_its_own_and_the_wanted_ones_are_scattered() {
+        for symbols in [1, 2, 3, 10, 97, 500, 1_000, MAX_SYMBOLS] {
+            let mut ranks: Vec<u32> = (0..symbols).map(|symbol| rank(symbol, stride(symbols), symbols)).collect();
+            if symbols == 500 {
+                let wanted = |half: &[u32]| half.iter().filter(|rank| **rank < 50).count();
+                assert!((20..=30).contains(&wanted(&ranks[..250])), "{ranks:?}");
+            }
+            ranks.sort_unstable();
+            assert!(ranks.into_iter().eq(0..symbols), "{symbols}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! How far a run is: a bar on a terminal, a line now and then elsewhere. On stderr, so that stdout is the result's.
+//! How far a run is: a bar on a terminal, a line for each run and now and then elsewhere. On stderr, so that stdout is the result's.
 
 use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, stderr};
@@ -40,7 +40,6 @@ impl Progress {
                 bar.tick();
             }
             Progress::Lines { phase: current, last } => {
-                eprintln!("{phase}");
                 current.replace((phase.to_owned(), length.max(1)));
                 last.set(Instant::now());
             }

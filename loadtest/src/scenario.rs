@@ -239,13 +239,13 @@ fn compare_stuck(well: &RunReport, stuck: &RunReport) -> Vec<Option<Comparison>>
         .zip(loaded(well))
         .zip(readers)
         .map(|((with, without), readers)| (with - without).max(0.0) / readers.clients.max(1) as f64);
-    let cut = readers.map(|readers| readers.cut as f64 / readers.clients.max(1) as f64);
+    let cut = readers.map(|readers| 100.0 * readers.cut as f64 / readers.clients.max(1) as f64);
     let after = readers.and_then(|readers| readers.cut_after).map(|after| after.p50_ms / 1e3);
     vec![
         figure("healthy p50, with stuck clients against without", p50, "×", Some(Bound::AtMost(1.15))),
         figure("healthy p99, with stuck clients against without", p99, "×", Some(Bound::AtMost(1.5))),
         figure("memory held per stuck client", held, "bytes", Some(Bound::AtMost(65_536.0))),
-        figure("stuck clients cut", cut, "of 1", Some(Bound::AtLeast(1.0))),
+        figure("stuck clients cut", cut, "%", Some(Bound::AtLeast(100.0))),
         figure("stuck clients cut after (median)", after, "s", None),
     ]
 }

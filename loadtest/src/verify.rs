@@ -56,7 +56,7 @@ pub(crate) struct Tally {
     pub(crate) arrived: u64,
     /// Of those: skipped, and nobody said so.
     pub(crate) lost: u64,
-    /// Of those: skipped for a client that read well, and the server told it that it was lagging.
+    /// Of those: skipped for a client that read well, and the server told it of so many (`lagging`).
     pub(crate) conflated: u64,
     /// Of those: skipped for a client that read too slowly or not at all.
     pub(crate) skipped_for_bad_readers: u64,
@@ -75,9 +75,9 @@ pub(crate) struct Tally {
 /// How to call a client's gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gaps {
-    /// It read well and was told nothing.
+    /// It read well and was not told of them.
     Lost,
-    /// It read well and was told.
+    /// It read well and was told of them.
     Conflated,
     /// It read badly.
     BadReader,

@@ -58,6 +58,7 @@ fn gateway(read: &Read<'_>) -> gateway::Config {
         pong_timeout: read.seconds("gateway.pong_timeout_s"),
         slow_client_timeout: read.seconds("gateway.slow_client_timeout_s"),
         wildcard: read.bool("gateway.wildcard"),
+        stale_after: read.seconds("gateway.stale_after_s"),
         talk: Talk::Quotes,
         compression: read.bool("gateway.compression"),
         name: read.string("gateway.name"),

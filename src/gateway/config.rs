@@ -27,6 +27,8 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a client's socket may accept no byte while something waits for it, until 4409.
     pub slow_client_timeout: Duration,
+    /// How long after its last update a symbol's watchers are told that it is stale; zero never.
+    pub stale_after: Duration,
     /// What the socket is for; not configurable from outside.
     pub talk: Talk,
     /// Whether `["*"]` may be subscribed.

@@ -34,6 +34,8 @@ use crate::protocol::reply::{Reply, Stamp, Status};
 const SWEEP: Duration = Duration::from_secs(30);
 /// Keys per read of the store: 500 × about 300 bytes is an answer of 150 KB.
 const KEYS_PER_READ: usize = 500;
+/// How long a starting gateway waits for the broker before it tells clients that it is away.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to read the store.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -179,17 +181,22 @@ pub(super) async fn run(
 ) {
     let mut reader = Reader {
         batches: fanout.shards.iter().map(|_| Vec::new()).collect(),
+        routed: Vec::new(),
         metrics: FeedMetrics::register(),
         log: BoundedLog::default(),
+        link: Linked::NotYet,
         fanout,
     };
     let mut events = Vec::new();
     let mut sweep = tokio::time::interval(SWEEP);
+    let patience = tokio::time::sleep(PATIENCE);
+    tokio::pin!(patience);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             _ = sweep.tick() => reader.fanout.sweep(),
+            () = &mut patience, if reader.link == Linked::NotYet => reader.interrupted(),
             () = feed.next(&mut events) => reader.take(&mut events, &controls),
         }
     }
@@ -200,8 +207,21 @@ struct Reader {
     fanout: Arc<Fanout>,
     /// What each shard gets from the events at hand.
     batches: Vec<Vec<Arc<Publication>>>,
+    /// All that is in the batches.
+    routed: Vec<Arc<Publication>>,
     metrics: FeedMetrics,
     log: BoundedLog,
+    link: Linked,
+}
+
+/// What clients believe of the broker's link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linked {
+    /// The gateway has just started; nobody was told anything.
+    NotYet,
+    Up,
+    /// They were told that it is away.
+    Away,
 }
 
 impl Reader {
@@ -267,9 +287,8 @@ impl Reader {
     fn route(&mut self, update: &Update<'_>, received_us: u64, now: Timestamp) {
         let fanout = &self.fanout;
         let hash = fanout.hash(update.symbol);
-        let mut last = fanout.last();
-        let remembered = last.get_mut(&update.symbol);
-        if remembered.is_none() && !fanout.is_watched(hash) {
+        let remembered = fanout.last().contains_key(&update.symbol);
+        if !remembered && !fanout.is_watched(hash) {
             self.metrics.unwatched.increment(1);
             return;
         }
@@ -280,15 +299,11 @@ impl Reader {
                 batch.push(Arc::clone(&publication));
             }
         }
-        match remembered {
-            Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
-            Some(older) => *older = publication,
-            None => {
-                last.insert(update.symbol, publication);
-            }
-        }
+        self.routed.push(publication);
     }
 
+    /// Gives the batches to the shards, and only then remembers what is in them: a newcomer must not get as a snapshot
+    /// what its shard is about to send it as news.
     fn hand_over(&mut self) {
         for (shard, batch) in self.fanout.shards.iter().zip(&mut self.batches) {
             if !batch.is_empty() {
@@ -296,22 +311,34 @@ impl Reader {
                 self.metrics.conflated.increment(conflated);
             }
         }
+        let mut last = self.fanout.last();
+        for publication in self.routed.drain(..) {
+            match last.get_mut(&publication.symbol()) {
+                Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
+                Some(older) => *older = publication,
+                None => {
+                    last.insert(publication.symbol(), publication);
+                }
+            }
+        }
     }
 
-    fn interrupted(&self) {
-        if self.fanout.link.connected.swap(false, Ordering::AcqRel) {
+    fn interrupted(&mut self) {
+        self.fanout.link.connected.store(false, Ordering::Release);
+        if std::mem::replace(&mut self.link, Linked::Away) != Linked::Away {
             warn!("the broker is away; clients keep their last quotes");
+            self.fanout.tell(Status::Degraded, Some("the broker is away; quotes may be old"));
         }
-        self.fanout.tell(Status::Degraded, Some("the broker is away; quotes may be old"));
     }
 
-    fn resumed(&self) {
-        if !self.fanout.link.connected.swap(true, Ordering::AcqRel) {
-            info!("updates arrive from the broker");
-        }
+    fn resumed(&mut self) {
+        self.fanout.link.connected.store(true, Ordering::Release);
         self.fanout.resumed.notify_one();
         self.fanout.snapshots.ask_recovery();
-        self.fanout.tell(Status::Ok, None);
+        info!("updates arrive from the broker");
+        if std::mem::replace(&mut self.link, Linked::Up) == Linked::Away {
+            self.fanout.tell(Status::Ok, None);
+        }
     }
 }
 
@@ -410,12 +437,15 @@ async fn read_cached(fanout: &Fanout, symbols: &[Symbol]) -> Option<Vec<Arc<Publ
             return None;
         }
     };
-    let received_us = fanout.clock.micros();
+    let (now_us, now) = (fanout.clock.micros(), Timestamp::now());
     let publication = |(symbol, value): (&Symbol, bytes::Bytes)| {
         let text = std::str::from_utf8(&value).ok()?;
         let update = Update::read(text).ok().filter(|update| update.symbol == *symbol)?;
-        let json = update.json(Timestamp::now());
-        Some(Arc::new(Publication::new(*symbol, update.seq, &json, fanout.hash(*symbol), received_us)))
+        let json = update.json(now);
+        let age_us =
+            update.published_at().map_or(0, |at| u64::try_from(now.duration_since(at).as_micros()).unwrap_or(0));
+        let publication = Publication::new(*symbol, update.seq, &json, fanout.hash(*symbol), now_us);
+        Some(Arc::new(publication.since(now_us.saturating_sub(age_us))))
     };
     let found = symbols.iter().zip(values).filter_map(|(symbol, value)| Some((symbol, value?)));
     Some(found.filter_map(publication).collect())

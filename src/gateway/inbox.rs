@@ -81,7 +81,7 @@ pub(super) struct State {
 impl State {
     /// Whether updates wait.
     pub(super) fn has_updates(&self) -> bool {
-        !self.queue.is_empty() || self.newest.is_some()
+        !self.queue.is_empty() || self.newest.is_some() || !self.cached.is_empty()
     }
 }
 
@@ -155,14 +155,15 @@ impl Inbox {
         conflated
     }
 
-    /// Takes everything but the updates, and those too when `updates` says so.
+    /// Takes orders and connections, and what is published too when `updates` says so.
     pub(super) fn take(&self, into: &mut State, updates: TakeUpdates) {
         self.woken.store(false, Ordering::Release);
         let mut state = self.lock();
         into.adopted.append(&mut state.adopted);
         into.orders.append(&mut state.orders);
-        into.cached.append(&mut state.cached);
         if updates == TakeUpdates::Yes {
+            // Only together with the updates that came before them: those are news, these are not.
+            into.cached.append(&mut state.cached);
             into.queue.append(&mut state.queue);
             into.newest = state.newest.take();
             into.notices.append(&mut state.notices);

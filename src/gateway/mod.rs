@@ -365,6 +365,7 @@ fn make_shards(
             snapshots: Arc::clone(snapshots),
             flush_window: config.flush_window,
             slow_client_timeout: config.slow_client_timeout,
+            stale_after: config.stale_after,
         };
         let (shard, inbox) = Shard::new(parts)?;
         Ok((shard, ShardDoor { inbox, watched }))

@@ -31,6 +31,8 @@ struct Topic {
     watchers: Vec<Watcher>,
     /// Who is first in the next fan-out.
     turn: usize,
+    /// Its watchers were told that nothing has come for too long.
+    stale: bool,
 }
 
 /// One lane's subscription, as the topic sees it: eight bytes, read once per delivery.
@@ -101,7 +103,7 @@ impl Board {
         if let Some(topic) = self.find_hashed(hash, symbol) {
             return topic;
         }
-        let index = self.topics.insert(Topic { symbol, hash, last: None, watchers: Vec::new(), turn: 0 });
+        let index = self.topics.insert(Topic { symbol, hash, last: None, watchers: Vec::new(), turn: 0, stale: false });
         let topic = TopicId(u32::try_from(index).expect("memory ends before 2^32 topics"));
         self.index.insert_unique(hash, topic, |topic| self.topics[topic.index()].hash);
         topic
@@ -187,6 +189,11 @@ impl Board {
         true
     }
 
+    /// The watchers as they are now.
+    pub(super) fn watchers(&self, id: TopicId) -> Vec<Watcher> {
+        self.topics[id.index()].watchers.clone()
+    }
+
     /// The watchers in fan-out order: another one is first each time.
     pub(super) fn watchers_in_turn(&mut self, id: TopicId) -> (&[Watcher], &[Watcher]) {
         let topic = &mut self.topics[id.index()];
@@ -194,6 +201,29 @@ impl Board {
         topic.turn = if count == 0 { 0 } else { (topic.turn + count / 16 + 1) % count };
         let (after, before) = topic.watchers.split_at(topic.turn);
         (before, after)
+    }
+
+    /// Topics whose last update is older than `bound_us` and whose watchers do not know; they are told now.
+    pub(super) fn take_stale(&mut self, bound_us: u64) -> Vec<TopicId> {
+        let mut stale = Vec::new();
+        for (index, topic) in &mut self.topics {
+            let old = topic.last.as_ref().is_some_and(|last| last.fresh_us() < bound_us && !last.is_of_closed_market());
+            if old && !topic.stale && !topic.watchers.is_empty() {
+                topic.stale = true;
+                stale.push(TopicId(u32::try_from(index).expect("checked when it was opened")));
+            }
+        }
+        stale
+    }
+
+    /// Whether the topic's watchers were told that it is stale.
+    pub(super) fn is_stale(&self, id: TopicId) -> bool {
+        self.topics[id.index()].stale
+    }
+
+    /// The topic is fresh. True when its watchers believed otherwise.
+    pub(super) fn freshen(&mut self, id: TopicId) -> bool {
+        std::mem::take(&mut self.topics[id.index()].stale)
     }
 
     pub(super) fn audience(&self, id: TopicId) -> usize {

@@ -64,6 +64,11 @@ impl Chain {
         ItemId(u32::try_from(self.items.insert(Held { item, entries: 0 })).expect("bounded by the entries"))
     }
 
+    /// A held item.
+    pub(super) fn item(&self, id: ItemId) -> &Item {
+        &self.items[id.0 as usize].item
+    }
+
     /// Forgets an item that no entry named.
     pub(super) fn unhold_if_unused(&mut self, id: ItemId) {
         if self.items[id.0 as usize].entries == 0 {

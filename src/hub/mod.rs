@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::market::Symbol;
 use crate::protocol::message::Terms;
 use crate::protocol::publication::{Form, Freshness, Notice, Publication};
+use crate::protocol::reply::Reply;
 
 use board::{Board, TopicId, Watcher};
 use chain::{Chain, Item, ItemId};
@@ -53,6 +54,8 @@ pub struct Hub {
     flush: flush::Scratch,
     /// Lanes that watch every symbol.
     wild: Vec<LaneId>,
+    /// When staleness was looked at last, on the process's monotonic clock.
+    looked_at_us: u64,
     counters: Counters,
 }
 
@@ -96,6 +99,7 @@ impl Hub {
             pacer: Pacer::default(),
             flush: flush::Scratch::default(),
             wild: Vec::new(),
+            looked_at_us: 0,
             counters: Counters::default(),
         }
     }
@@ -131,6 +135,11 @@ impl Hub {
         let known = self.board.last(topic).is_some();
         if known && terms.snapshot {
             self.queue(lane, Entry { topic, sub, freshness: Freshness::Snapshot });
+        }
+        if self.board.is_stale(topic) {
+            let item = self.chain.hold(Item::Notice(self.stale_notice(topic, self.looked_at_us)));
+            self.tell(lane, sub, item);
+            self.chain.unhold_if_unused(item);
         }
         !known
     }
@@ -215,6 +224,11 @@ impl Hub {
             self.counters.out_of_order += u64::from(arrival == Arrival::Live);
             return;
         }
+        if self.board.freshen(topic) {
+            let fresh = Reply::Fresh { symbol: publication.symbol() };
+            let notice = Arc::new(Notice::new(&stale_kind(publication.symbol()), &fresh.to_json()));
+            self.tell_watchers(topic, &notice);
+        }
         let freshness = if arrival == Arrival::Live { Freshness::Live } else { Freshness::Snapshot };
         let item = self.chain.hold(Item::Update(Arc::clone(publication)));
         let large = self.board.audience(topic) > LARGE_AUDIENCE;
@@ -293,6 +307,50 @@ impl Hub {
             }
         }
         self.chain.unhold_if_unused(item);
+    }
+
+    /// Tells watchers of symbols whose last update arrived more than `after_us` ago that they are stale, once.
+    pub fn find_stale(&mut self, now_us: u64, after_us: u64) {
+        self.looked_at_us = now_us;
+        for topic in self.board.take_stale(now_us.saturating_sub(after_us)) {
+            let notice = self.stale_notice(topic, now_us);
+            self.tell_watchers(topic, &notice);
+        }
+    }
+
+    fn stale_notice(&self, topic: TopicId, now_us: u64) -> Arc<Notice> {
+        let symbol = self.board.symbol(topic);
+        let fresh_us = self.board.last(topic).map_or(now_us, |last| last.fresh_us());
+        let stale = Reply::Stale { symbol, age_ms: now_us.saturating_sub(fresh_us) / 1000 };
+        Arc::new(Notice::new(&stale_kind(symbol), &stale.to_json()))
+    }
+
+    fn tell_watchers(&mut self, topic: TopicId, notice: &Arc<Notice>) {
+        let item = self.chain.hold(Item::Notice(Arc::clone(notice)));
+        for watcher in self.board.watchers(topic) {
+            self.tell(watcher.lane(), watcher.sub(), item);
+        }
+        for lane in self.wild.clone() {
+            self.tell(lane, SubId::WILD, item);
+        }
+        self.chain.unhold_if_unused(item);
+    }
+
+    /// Queues a notice that belongs to a subscription, in its place among the updates.
+    fn tell(&mut self, lane: LaneId, sub: SubId, item: ItemId) {
+        let (hot, side) = self.lanes.both_mut(lane);
+        match hot.state {
+            State::Open => {
+                self.chain.append(hot, item, sub, Freshness::Live);
+                self.dirty.mark(hot, lane, false);
+            }
+            State::Blocked => {
+                if let Item::Notice(notice) = self.chain.item(item) {
+                    side.open_backlog().wait_notice(notice);
+                }
+            }
+            State::Closing => {}
+        }
     }
 
     /// Queues a frame for one client, before its updates. The caller bounds what it sends: [`Hub::reply_bytes`].
@@ -401,6 +459,11 @@ impl Hub {
             self.lanes.side_mut(moved.lane()).set_position(moved.sub(), position);
         }
     }
+}
+
+/// A newer word on a symbol's freshness takes the place of an older one that waits.
+fn stale_kind(symbol: Symbol) -> String {
+    format!("stale: {symbol}")
 }
 
 /// An update to be queued for one lane.

@@ -344,6 +344,41 @@ fn counts_are_told_when_they_change_and_memory_goes_with_the_last_watcher() {
 }
 
 #[test]
+fn a_symbol_without_updates_is_called_stale_once_and_fresh_before_its_next() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    world.publish("A");
+    world.hub.find_stale(500, 1000);
+    world.hub.find_stale(2_000_000, 1_000_000);
+    world.hub.find_stale(3_000_000, 1_000_000);
+    let late = world.connect();
+    world.hub.watch(late, symbol("A"), Terms::default());
+    world.publish("A");
+    world.flush();
+    let told = |lane| -> Vec<String> {
+        let messages = world.messages(lane);
+        messages.iter().map(|m| m["type"].as_str().map_or_else(|| m["seq"].to_string(), str::to_owned)).collect()
+    };
+    assert_eq!(told(lane), ["1", "stale", "fresh", "2"]);
+    assert_eq!(told(late), ["1", "stale", "fresh", "2"]);
+    assert_eq!(world.messages(lane)[1]["age_ms"], 2000);
+}
+
+#[test]
+fn a_quote_of_a_closed_market_is_never_stale() {
+    let mut world = World::new();
+    let lane = world.connect();
+    world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    let json = r#"{"symbol":"A","data":{"marketState":"CLOSED"}}"#;
+    let publication = Publication::new(symbol("A"), None, json, world.watched.hash(symbol("A")), 0);
+    world.hub.publish(&Arc::new(publication), Arrival::Live, 0);
+    world.hub.find_stale(u64::MAX, 1);
+    world.flush();
+    assert_eq!(world.messages(lane).len(), 1);
+}
+
+#[test]
 fn a_blocked_client_keeps_one_notice_of_each_kind() {
     let mut world = World::new();
     let lane = world.connect();

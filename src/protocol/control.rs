@@ -26,10 +26,10 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 pub const MAX_SYMBOLS: usize = 1024;
 /// The longest reason, provider name, gateway name, log level or `id`, in bytes.
 pub const MAX_TEXT_BYTES: usize = 200;
-/// Between two polls, at the least: no vendor of ours has a budget for more.
-pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// Between two polls, at the most: cached quotes live for minutes.
-pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
+/// Between two polls, at the least; as in `publisher.interval_s`.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two polls, at the most; as in `publisher.interval_s`.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// One control message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -474,10 +474,10 @@ mod tests {
             (r#"{"action":"pause","data":{"symbols":[1]}}"#, "invalid_request", "array of strings"),
             (r#"{"action":"pause","data":{"provider":"a","symbols":["A"]}}"#, "invalid_request", "not both"),
             (r#"{"action":"pause","data":{"reason":""}}"#, "invalid_request", "`data.reason` is a string of 1 to 200"),
-            (r#"{"action":"set_interval"}"#, "invalid_request", "from 0.1 to 3600"),
-            (r#"{"action":"set_interval","data":{"seconds":0.01}}"#, "invalid_request", "from 0.1 to 3600"),
-            (r#"{"action":"set_interval","data":{"seconds":1e300}}"#, "invalid_request", "from 0.1 to 3600"),
-            (r#"{"action":"set_interval","data":{"seconds":-1}}"#, "invalid_request", "from 0.1 to 3600"),
+            (r#"{"action":"set_interval"}"#, "invalid_request", "from 0.05 to 86400"),
+            (r#"{"action":"set_interval","data":{"seconds":0.01}}"#, "invalid_request", "from 0.05 to 86400"),
+            (r#"{"action":"set_interval","data":{"seconds":1e300}}"#, "invalid_request", "from 0.05 to 86400"),
+            (r#"{"action":"set_interval","data":{"seconds":-1}}"#, "invalid_request", "from 0.05 to 86400"),
             (r#"{"action":"drain"}"#, "invalid_request", "names the gateway"),
             (r#"{"action":"log_level","data":{"level":5}}"#, "invalid_request", "`data.level`"),
             (r#"{"action":"status","id":[1]}"#, "invalid_request", "`id`"),

@@ -57,6 +57,8 @@ pub struct Publication {
     hash: u64,
     seq: Option<u64>,
     received_us: u64,
+    /// From when it is fresh: its receipt, or when it was published, where it waited in a cache.
+    fresh_us: u64,
     live: Box<[u8]>,
     /// Most updates are only ever sent as they were published.
     others: OnceLock<Box<Others>>,
@@ -77,7 +79,27 @@ impl Publication {
     /// is when it arrived, on the process's monotonic clock.
     #[must_use]
     pub fn new(symbol: Symbol, seq: Option<u64>, json: &str, hash: u64, received_us: u64) -> Publication {
-        Publication { symbol, hash, seq, received_us, live: frame::text(json), others: OnceLock::new() }
+        Publication {
+            symbol,
+            hash,
+            seq,
+            received_us,
+            fresh_us: received_us,
+            live: frame::text(json),
+            others: OnceLock::new(),
+        }
+    }
+
+    /// Fresh only from `fresh_us`, having waited in a cache since.
+    #[must_use]
+    pub fn since(self, fresh_us: u64) -> Publication {
+        Publication { fresh_us, ..self }
+    }
+
+    /// From when it is fresh, in µs on the process's monotonic clock.
+    #[must_use]
+    pub fn fresh_us(&self) -> u64 {
+        self.fresh_us
     }
 
     /// Whose it is.
@@ -144,6 +166,12 @@ impl Publication {
     pub fn json(&self) -> &str {
         let payload = &self.live[frame::payload_offset(&self.live)..];
         std::str::from_utf8(payload).expect("built from a str")
+    }
+
+    /// Whether it says that its market is closed, so that no newer one is to be expected.
+    #[must_use]
+    pub fn is_of_closed_market(&self) -> bool {
+        self.json().contains(r#""marketState":"CLOSED""#)
     }
 
     /// Whether this is newer than `other`, of the same symbol: [`Update::is_newer_than`].

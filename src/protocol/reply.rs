@@ -105,6 +105,18 @@ pub enum Reply<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RawValue>,
     },
+    /// Nothing has come of a symbol for too long.
+    Stale {
+        /// Which.
+        symbol: Symbol,
+        /// Since its last update.
+        age_ms: u64,
+    },
+    /// A stale symbol's next update follows.
+    Fresh {
+        /// Which.
+        symbol: Symbol,
+    },
     /// You read too slowly: you now get the newest only.
     Lagging {
         /// Updates that gave way to newer ones since the last such message.
@@ -275,6 +287,11 @@ mod tests {
                 Reply::AuthExpiring { expires: now(), expires_in_ms: 30_000 },
                 r#"{"type":"auth_expiring","expires":"2026-11-21T10:00:00.500Z","expires_in_ms":30000}"#,
             ),
+            (
+                Reply::Stale { symbol: Symbol::parse("TCS").unwrap(), age_ms: 91_000 },
+                r#"{"type":"stale","symbol":"TCS","age_ms":91000}"#,
+            ),
+            (Reply::Fresh { symbol: Symbol::parse("TCS").unwrap() }, r#"{"type":"fresh","symbol":"TCS"}"#),
             (Reply::Lagging { conflated: 120 }, r#"{"type":"lagging","conflated":120}"#),
             (
                 Reply::Status {

@@ -51,6 +51,23 @@ impl Name {
         Name::Simulated,
     ];
 
+    /// A few symbols it has that people know.
+    #[must_use]
+    pub const fn showcase(self) -> &'static [&'static str] {
+        match self {
+            Name::Massive | Name::Tradier | Name::Yahoo | Name::Finnhub | Name::TwelveData => {
+                &["AAPL", "AMZN", "GOOG", "META", "MSFT", "NVDA", "TSLA"]
+            }
+            // 25 calls a day: one symbol is all a page may ask for.
+            Name::AlphaVantage => &["IBM"],
+            Name::Nse => &["HDFCBANK", "INFY", "ITC", "RELIANCE", "SBIN", "TCS"],
+            Name::Binance => &["BNB-USDT", "BTC-USDT", "DOGE-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT"],
+            Name::Coinbase => &["BTC-USD", "ETH-USD", "SOL-USD"],
+            Name::Replay => &[],
+            Name::Simulated => &["AAPL", "AMZN", "BTC-USD", "GOOG", "MSFT", "NVDA", "RELIANCE", "TCS", "TSLA"],
+        }
+    }
+
     /// The name in configuration, metrics and `data.source`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,5 +1,200 @@
-//! Quote providers, one file per vendor. Request building and body parsing are pure functions.
+//! Quote providers: where quotes come from, one file per vendor.
+//!
+//! A [`Provider`] is asked for symbols and says what it got. Vendors behind HTTP are pure state machines ([`vendor`]);
+//! [`fetch`] drives all of them: budget ([`limiter`]), breaker, retries, time-outs ([`client`]), redaction
+//! ([`redact`]). [`simulated`] and [`replay`] answer by themselves. Which symbols are asked for and when is the
+//! publisher's business; what happens to a quote is too.
+//!
+//! Nothing queues here: a provider without budget says so at once and is asked again later, with the symbols that
+//! matter most by then.
 
+pub mod binance;
+pub mod client;
 pub mod config;
+pub mod fetch;
+pub mod limiter;
+pub mod meters;
+pub mod pattern;
+pub mod redact;
+pub mod replay;
+pub mod simulated;
+pub mod unknown;
+pub mod vendor;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::broker::Broker;
+use crate::market::{Quote, Symbol};
+use crate::quota::Level;
+use crate::quota::breaker;
 
 pub use config::{Config, Name, UnknownProvider};
+pub use vendor::{Failure, Missing};
+
+/// Where quotes come from.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Which one.
+    fn name(&self) -> Name;
+
+    /// The most symbols one [`fetch`](Self::fetch) takes.
+    fn batch(&self) -> NonZeroUsize;
+
+    /// Between two polls of a symbol, unless configured.
+    fn interval(&self) -> Duration;
+
+    /// Whether it has `symbol`, as far as is known without asking.
+    fn serves(&self, symbol: Symbol) -> bool;
+
+    /// A few symbols it has that people know, for pages and examples.
+    fn showcase(&self) -> Vec<Symbol> {
+        self.name().showcase().iter().filter_map(|text| Symbol::parse(text).ok()).collect()
+    }
+
+    /// Gets these symbols, at most [`batch`](Self::batch) of them, each once. Ends: every wait in it is bounded.
+    /// Dropping it is safe; what was spent is spent.
+    async fn fetch(&self, symbols: &[Symbol]) -> Fetched;
+
+    /// How it is doing; brings its gauges up to date.
+    fn status(&self) -> Status;
+
+    /// Reads where the budget stands, for [`status`](Self::status) and the metrics; one broker command.
+    async fn read_budget(&self) {}
+}
+
+/// What a fetch got.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// In the order to publish them. Of one symbol there may be several (`replay`), oldest first.
+    pub quotes: Vec<Quote>,
+    /// Asked for and answered, without a price.
+    pub missing: Vec<(Symbol, Missing)>,
+    /// What was not done.
+    pub left: Option<Left>,
+}
+
+/// What a fetch left undone.
+#[derive(Debug)]
+pub struct Left {
+    /// Not asked for, or without an answer.
+    pub symbols: Vec<Symbol>,
+    /// Why.
+    pub why: Why,
+    /// Asking again earlier is in vain.
+    pub retry_in: Duration,
+}
+
+/// Why a fetch stopped; a router tries the next provider on any of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The budget is spent.
+    Budget,
+    /// The breaker is open.
+    Open,
+    /// A lasting failure parked the provider.
+    Parked,
+    /// The last request failed.
+    Failed(Failure),
+}
+
+/// How a provider is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Its breaker; `None` where nothing can break.
+    pub breaker: Option<breaker::State>,
+    /// Where its budget stood when last read.
+    pub budget: Vec<Level>,
+    /// Requests made.
+    pub calls: u64,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Why it is not asked at all, and for how long.
+    pub parked: Option<(String, Duration)>,
+    /// The last failure, as logged.
+    pub last_failure: Option<String>,
+}
+
+/// A provider cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Nobody to ask.
+    #[error("publisher.providers names no provider")]
+    None,
+    /// The same one twice.
+    #[error("publisher.providers names {0} twice")]
+    Twice(Name),
+    /// Not in this build.
+    #[error("provider {0} is not available in this version")]
+    Unavailable(Name),
+    /// A setting that cannot be used.
+    #[error("providers.{name}.{key}: {message}")]
+    Setting {
+        /// Whose.
+        name: Name,
+        /// Which.
+        key: &'static str,
+        /// What is wrong, and what is allowed.
+        message: String,
+    },
+    /// `replay` cannot use its file.
+    #[error("providers.replay.file: {0}")]
+    Replay(#[from] replay::ReplayError),
+    /// No HTTP.
+    #[error(transparent)]
+    Client(#[from] client::ClientError),
+}
+
+/// Sets up these providers, in order.
+///
+/// # Errors
+/// [`BuildError`] for the first that cannot be set up.
+pub async fn build(
+    names: &[Name],
+    settings: &BTreeMap<Name, Config>,
+    broker: &Broker,
+) -> Result<Vec<Arc<dyn Provider>>, BuildError> {
+    if names.is_empty() {
+        return Err(BuildError::None);
+    }
+    let default = Config::default();
+    let mut client = None;
+    let mut built: Vec<Arc<dyn Provider>> = Vec::with_capacity(names.len());
+    for (i, &name) in names.iter().enumerate() {
+        if names[..i].contains(&name) {
+            return Err(BuildError::Twice(name));
+        }
+        let config = settings.get(&name).unwrap_or(&default);
+        built.push(match name {
+            Name::Simulated => Arc::new(simulated::Simulated::new(config)),
+            Name::Replay => Arc::new(replay::Replay::open(config).await?),
+            Name::Binance => {
+                let client = shared(&mut client)?;
+                Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
+            }
+            Name::Massive
+            | Name::Tradier
+            | Name::Yahoo
+            | Name::Finnhub
+            | Name::AlphaVantage
+            | Name::TwelveData
+            | Name::Nse
+            | Name::Coinbase => return Err(BuildError::Unavailable(name)),
+        });
+    }
+    Ok(built)
+}
+
+/// One client for all vendors: one pool, one bound on requests under way.
+fn shared(client: &mut Option<Arc<client::Client>>) -> Result<Arc<client::Client>, client::ClientError> {
+    if let Some(client) = client {
+        return Ok(Arc::clone(client));
+    }
+    let new = Arc::new(client::Client::new()?);
+    *client = Some(Arc::clone(&new));
+    Ok(new)
+}

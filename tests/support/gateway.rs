@@ -27,6 +27,7 @@ pub fn config() -> Config {
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(10),
         slow_client_timeout: Duration::from_secs(30),
+        stale_after: Duration::from_secs(180),
         talk: Talk::Quotes,
         wildcard: false,
         compression: true,

@@ -5,9 +5,12 @@
 pub mod bench;
 pub mod client;
 pub mod gateway;
+pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod reports;
+pub mod switch;
+pub mod vendor;
 
 use std::time::Duration;
 

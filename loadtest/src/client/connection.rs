@@ -22,6 +22,19 @@ pub(crate) enum Phase {
     Open,
 }
 
+/// What a client's way to the server is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Loopback as it is.
+    Wide,
+    /// With the segments of a real network and a small window. A receiver opens its window a segment at a time at least, and
+    /// loopback's have 64 KiB: a slow reader would take nothing for half a minute and then all of that.
+    Narrow,
+}
+
+const NARROW_BUFFER_BYTES: usize = 8 * 1_024;
+const ETHERNET_MSS: u32 = 1_460;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -51,14 +64,17 @@ impl Connection {
     /// Begins to connect and, as loopback often has it connected already, to send `request`.
     pub(crate) fn open(
         target: SocketAddr,
-        source: Option<IpAddr>,
+        (source, link): (Option<IpAddr>, Link),
         request: &[u8],
-        registry: &Registry,
-        token: Token,
+        (registry, token): (&Registry, Token),
         now: Ns,
     ) -> io::Result<Connection> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
+        if link == Link::Narrow {
+            socket.set_recv_buffer_size(NARROW_BUFFER_BYTES)?;
+            socket.set_tcp_mss(ETHERNET_MSS)?;
+        }
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
@@ -117,12 +133,14 @@ impl Connection {
     }
 }
 
-/// How many clients share a source address: below the gateway's default of 256 connections per address.
-const CLIENTS_PER_SOURCE: u32 = 250;
+/// How many source addresses are used as long as they do.
+const SOURCES: u32 = 250;
+/// How many clients share one at most: the gateway's default `limits.connect_burst`, below its `connections_per_ip`.
+const CLIENTS_PER_SOURCE: u32 = 100;
 
 /// Over how many addresses `clients` are spread.
 pub(crate) fn sources_for(clients: u32) -> u32 {
-    clients.div_ceil(CLIENTS_PER_SOURCE).max(1)
+    clients.clamp(1, SOURCES).max(clients.div_ceil(CLIENTS_PER_SOURCE))
 }
 
 /// The address client `index` connects from: 127.0.0.1, 127.0.0.2, … in turn, so that neighbours differ. `None` when the
@@ -142,7 +160,7 @@ mod tests {
     #[test]
     fn clients_take_turns_on_few_enough_addresses() {
         let target = "127.0.0.1:8081".parse().unwrap();
-        assert_eq!((sources_for(0), sources_for(250), sources_for(10_000)), (1, 1, 40));
+        assert_eq!((sources_for(0), sources_for(7), sources_for(10_000), sources_for(30_000)), (1, 7, 250, 300));
         let at = |index, sources| source(index, sources, target).unwrap().to_string();
         assert_eq!(
             (at(0, 40).as_str(), at(39, 40).as_str(), at(40, 40).as_str()),

@@ -23,8 +23,8 @@ pub(crate) struct Account {
     subscriptions: Box<[Subscription]>,
     /// Updates skipped on this connection.
     gaps: u64,
-    /// The server said that it skips.
-    told: bool,
+    /// How many of them the server said it skipped.
+    told: u64,
 }
 
 /// The counts of all clients of a swarm.
@@ -93,7 +93,7 @@ impl Ledger {
 
 impl Account {
     pub(crate) fn new(symbols: &[u32]) -> Account {
-        Account { subscriptions: symbols.iter().map(|&s| Subscription::new(s)).collect(), gaps: 0, told: false }
+        Account { subscriptions: symbols.iter().map(|&s| Subscription::new(s)).collect(), gaps: 0, told: 0 }
     }
 
     pub(crate) fn symbols(&self) -> impl Iterator<Item = u32> + '_ {
@@ -127,7 +127,7 @@ impl Account {
 
     /// The server said that it skips updates.
     pub(crate) fn told_lagging(&mut self, conflated: u64, ledger: &mut Ledger) {
-        self.told = true;
+        self.told += conflated;
         ledger.outcome.told_conflated += conflated;
     }
 
@@ -197,13 +197,16 @@ impl Account {
     }
 
     fn settle_gaps(&mut self, reader: Reader, ledger: &mut Ledger) {
-        let name = match reader {
-            Reader::Healthy if self.told => Gaps::Conflated,
-            Reader::Healthy => Gaps::Lost,
-            Reader::Slow | Reader::Stuck => Gaps::BadReader,
-        };
-        ledger.outcome.tally.settle(self.gaps, name);
-        (self.gaps, self.told) = (0, false);
+        let tally = &mut ledger.outcome.tally;
+        match reader {
+            Reader::Healthy => {
+                let told = self.gaps.min(self.told);
+                tally.settle(told, Gaps::Conflated);
+                tally.settle(self.gaps - told, Gaps::Lost);
+            }
+            Reader::Slow | Reader::Stuck => tally.settle(self.gaps, Gaps::BadReader),
+        }
+        (self.gaps, self.told) = (0, 0);
     }
 }
 
@@ -246,20 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_clients_gap_is_lost_a_warned_ones_conflated_and_a_bad_readers_its_own_fault() {
+    fn a_healthy_clients_gap_is_lost_but_for_what_the_server_told_of_and_a_bad_readers_is_its_own_fault() {
         for (told, reader, expected) in [
-            (false, Reader::Healthy, (2, 0, 0)),
-            (true, Reader::Healthy, (0, 2, 0)),
-            (false, Reader::Slow, (0, 0, 2)),
-            (true, Reader::Stuck, (0, 0, 2)),
+            (0, Reader::Healthy, (2, 0, 0)),
+            (1, Reader::Healthy, (1, 1, 0)),
+            (9, Reader::Healthy, (0, 2, 0)),
+            (0, Reader::Slow, (0, 0, 2)),
+            (2, Reader::Stuck, (0, 0, 2)),
         ] {
             let (mut ledger, mut account) = (ledger(), account());
             account.subscriptions.iter_mut().for_each(|subscription| subscription.acknowledged(0));
             account.update(&update(0, 0), reader, 7, &mut ledger);
             account.update(&update(0, 3), reader, 7, &mut ledger);
-            if told {
-                account.told_lagging(2, &mut ledger);
-            }
+            account.told_lagging(told, &mut ledger);
             account.left(reader, 8, &mut ledger);
             let tally = ledger.outcome.tally;
             let gaps = (tally.lost, tally.conflated, tally.skipped_for_bad_readers);

@@ -3,7 +3,7 @@
 //! The swarm owns all its connections and books. It takes orders from stdin and reports on stdout (see [`crate::wire`]).
 //! Nothing queues here: what a client does not read waits in the kernel, so the server feels it.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -11,19 +11,17 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::{Clock, Ns, until};
-use crate::frame::{MAX_FRAME_BYTES, Opcode, put_masked};
+use crate::frame::MAX_FRAME_BYTES;
 use crate::limits;
 use crate::pacer::Pacer;
 use crate::plan::{Planner, Reader};
 use crate::wire::{PROGRESS_EVERY, SwarmJob, SwarmOrder, SwarmReport, Watch, report};
 
-use super::connecting::{Step, Wave};
-use super::connection::{Connection, Phase, ReadOutcome, source};
+use super::connecting::Wave;
+use super::connection::Connection;
 use super::handshake;
 use super::ledger::{Account, Ledger};
-use super::message::{subscribe, unsubscribe};
 use super::orders::Orders;
-use super::reading::{self, read_frames, read_upgrade};
 
 const EVENTS_PER_WAKE: usize = 4_096;
 const CONTROL: Token = Token(usize::MAX);
@@ -36,48 +34,48 @@ const QUIET: Ns = 250_000_000;
 /// Descriptors a swarm needs beside its sockets.
 const SPARE_FILES: u64 = 32;
 
-struct Client {
-    connection: Option<Connection>,
-    account: Account,
+pub(super) struct Client {
+    pub(super) connection: Option<Connection>,
+    pub(super) account: Account,
     /// How it reads once publishing has begun.
-    assigned: Reader,
+    pub(super) assigned: Reader,
     /// How it reads now.
-    reader: Reader,
+    pub(super) reader: Reader,
     /// Bytes a slow client may still read.
-    credit: f64,
+    pub(super) credit: f64,
     /// A stuck client's connection was seen to end.
-    cut: bool,
+    pub(super) cut: bool,
 }
 
-struct Swarm {
-    job: SwarmJob,
-    clock: Clock,
-    poll: Poll,
-    request: Vec<u8>,
-    buffer: Box<[u8]>,
-    clients: Vec<Client>,
-    connected: u32,
-    ledger: Ledger,
-    wave: Option<Wave>,
-    watch: Option<Watch>,
-    churn: Churn,
+pub(super) struct Swarm {
+    pub(super) job: SwarmJob,
+    pub(super) clock: Clock,
+    pub(super) poll: Poll,
+    pub(super) request: Vec<u8>,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) clients: Vec<Client>,
+    pub(super) connected: u32,
+    pub(super) ledger: Ledger,
+    pub(super) wave: Option<Wave>,
+    pub(super) watch: Option<Watch>,
+    pub(super) churn: Churn,
     /// When slow clients read next; `None` when there are none.
-    slow_tick: Option<Ns>,
-    progress_at: Ns,
-    finishing: Option<Finishing>,
+    pub(super) slow_tick: Option<Ns>,
+    pub(super) progress_at: Ns,
+    pub(super) finishing: Option<Finishing>,
 }
 
 /// Who leaves and comes again.
 #[derive(Default)]
-struct Churn {
-    reconnects: Option<Pacer>,
-    resubscribes: Option<Pacer>,
-    next: usize,
+pub(super) struct Churn {
+    pub(super) reconnects: Option<Pacer>,
+    pub(super) resubscribes: Option<Pacer>,
+    pub(super) next: usize,
     /// Clients between leaving and being subscribed again.
-    away: u32,
+    pub(super) away: u32,
 }
 
-struct Finishing {
+pub(super) struct Finishing {
     deadline: Ns,
     quiet_until: Option<Ns>,
 }
@@ -234,201 +232,6 @@ impl Swarm {
         }
     }
 
-    /// Reads what there is, at most `budget` bytes; how many it were.
-    fn read(&mut self, index: usize, budget: usize) -> usize {
-        let mut read = 0;
-        while read < budget {
-            let Some(connection) = &mut self.clients[index].connection else { break };
-            let held = connection.carry.len();
-            self.buffer[..held].copy_from_slice(&connection.carry);
-            let space = (self.buffer.len() - held).min(budget - read);
-            match connection.read(&mut self.buffer[held..held + space]) {
-                ReadOutcome::Bytes(bytes) => {
-                    read += bytes;
-                    self.take_in(index, held + bytes);
-                    // A short read emptied the socket; what comes later comes with an event of its own.
-                    if bytes < space {
-                        break;
-                    }
-                }
-                ReadOutcome::Empty => break,
-                ReadOutcome::End => self.ended(index, "eof"),
-                ReadOutcome::Reset => self.ended(index, "reset"),
-            }
-        }
-        read
-    }
-
-    /// Takes in the first `length` bytes of the buffer, which are `index`'s.
-    fn take_in(&mut self, index: usize, length: usize) {
-        let now = self.clock.now();
-        let Some(connection) = &mut self.clients[index].connection else { return };
-        let mut used = 0;
-        if connection.phase == Phase::Upgrading {
-            match read_upgrade(&self.buffer[..length]) {
-                Ok(Some(bytes)) => {
-                    used = bytes;
-                    self.upgraded(index, now);
-                }
-                Ok(None) => {
-                    connection.carry = self.buffer[..length].to_vec();
-                    return;
-                }
-                Err(refused) => return self.ended(index, &refused.to_string()),
-            }
-        }
-        let Client { connection: Some(connection), account, reader, .. } = &mut self.clients[index] else { return };
-        let mut acknowledged = false;
-        let mut end: Option<String> = None;
-        let books = (account, *reader, &mut self.ledger);
-        used += read_frames(&self.buffer[used..length], books, now, |event, account, ledger| {
-            match event {
-                reading::Event::Acknowledged => {
-                    account.acknowledged(now, ledger);
-                    acknowledged = true;
-                }
-                reading::Event::Answer(bytes) if connection.send(&bytes).is_ok() => {}
-                reading::Event::Answer(_) => end = Some("reset".to_owned()),
-                reading::Event::Closed(code) => end = Some(code.map_or("no code".to_owned(), |code| code.to_string())),
-                reading::Event::Broken(why) => end = Some(why),
-            }
-            end.is_none()
-        });
-        connection.carry.clear();
-        connection.carry.extend_from_slice(&self.buffer[used..length]);
-        if acknowledged {
-            self.acknowledged(index, now);
-        }
-        if let Some(how) = end {
-            self.ended(index, &how);
-        }
-    }
-
-    fn upgraded(&mut self, index: usize, now: Ns) {
-        let Client { connection: Some(connection), account, .. } = &mut self.clients[index] else { return };
-        let began = connection.began;
-        connection.carry.clear();
-        let subscribes = self.wave.as_ref().is_none_or(|wave| wave.order.subscribe) && !account.is_empty();
-        if let Some(wave) = &mut self.wave {
-            wave.stepped(Step::Upgraded, began, now);
-        }
-        if !subscribes {
-            connection.phase = Phase::Open;
-            return self.arrived(now);
-        }
-        connection.phase = Phase::Subscribing;
-        account.asked();
-        let mut request = Vec::new();
-        put_masked(&mut request, Opcode::Text, subscribe(account.symbols()).as_bytes());
-        if connection.send(&request).is_err() {
-            self.ended(index, "reset");
-        }
-    }
-
-    fn acknowledged(&mut self, index: usize, now: Ns) {
-        let Some(connection) = &mut self.clients[index].connection else { return };
-        if connection.phase != Phase::Subscribing {
-            return;
-        }
-        connection.phase = Phase::Open;
-        let began = connection.began;
-        match &mut self.wave {
-            Some(wave) => wave.stepped(Step::Subscribed, began, now),
-            None => self.ledger.outcome.reconnected.record(now - began),
-        }
-        self.arrived(now);
-    }
-
-    /// A client is where it should be.
-    fn arrived(&mut self, now: Ns) {
-        self.connected += 1;
-        match &mut self.wave {
-            Some(wave) => wave.arrived(now),
-            None => self.churn.away -= 1,
-        }
-    }
-
-    /// A connection ended that this client did not end.
-    fn ended(&mut self, index: usize, how: &str) {
-        let now = self.clock.now();
-        let client = &mut self.clients[index];
-        let Some(connection) = client.connection.take() else { return };
-        client.account.left(client.reader, now, &mut self.ledger);
-        if connection.phase == Phase::Open {
-            self.connected -= 1;
-            let outcome = &mut self.ledger.outcome;
-            let counts = if client.reader == Reader::Stuck { &mut outcome.stuck.ends } else { &mut outcome.closes };
-            *counts.entry(how.to_owned()).or_default() += 1;
-            return;
-        }
-        let reason = connection.error().map_or_else(|| how.to_owned(), |error| error.to_string());
-        match &mut self.wave {
-            Some(wave) => wave.failed(reason, now),
-            None => {
-                self.churn.away -= 1;
-                self.ledger.error(&format!("reconnect: {reason}"));
-            }
-        }
-    }
-
-    fn connect_more(&mut self, now: Ns) {
-        while let Some(index) = self.wave.as_mut().and_then(|wave| wave.next(now)) {
-            if let Err(error) = self.open(index as usize)
-                && let Some(wave) = &mut self.wave
-            {
-                wave.failed(format!("connect: {error}"), now);
-            }
-        }
-    }
-
-    fn open(&mut self, index: usize) -> io::Result<()> {
-        let source = source(self.job.clients.start + to_u32(index), self.job.sources, self.job.target);
-        let registry = self.poll.registry();
-        let now = self.clock.now();
-        let connection = Connection::open(self.job.target, source, &self.request, registry, Token(index), now)?;
-        self.clients[index].connection = Some(connection);
-        Ok(())
-    }
-
-    fn churn(&mut self, now: Ns) {
-        while self.churn.reconnects.as_mut().is_some_and(|pacer| pacer.take(now)) {
-            if let Some(index) = self.next_to_churn() {
-                self.leave(index, now);
-                self.churn.away += 1;
-                self.ledger.outcome.reconnects += 1;
-                if let Err(error) = self.open(index) {
-                    self.churn.away -= 1;
-                    self.ledger.error(&format!("reconnect: {error}"));
-                }
-            }
-        }
-        while self.churn.resubscribes.as_mut().is_some_and(|pacer| pacer.take(now)) {
-            let Some(index) = self.next_to_churn() else { continue };
-            let Client { connection: Some(connection), account, .. } = &mut self.clients[index] else { continue };
-            account.asked_again(now, &mut self.ledger);
-            let mut requests = Vec::new();
-            put_masked(&mut requests, Opcode::Text, unsubscribe(account.symbols()).as_bytes());
-            put_masked(&mut requests, Opcode::Text, subscribe(account.symbols()).as_bytes());
-            self.ledger.outcome.resubscribes += 1;
-            if connection.send(&requests).is_err() {
-                self.ended(index, "reset");
-            }
-        }
-    }
-
-    /// The next healthy connected client, in turn.
-    fn next_to_churn(&mut self) -> Option<usize> {
-        let count = self.clients.len();
-        let turn = (self.churn.next..self.churn.next + count).map(|index| index % count);
-        let is_open = |client: &Client| client.connection.as_ref().is_some_and(|c| c.phase == Phase::Open);
-        let index = turn.into_iter().find(|&index| {
-            let client = &self.clients[index];
-            client.reader == Reader::Healthy && !client.account.is_empty() && is_open(client)
-        })?;
-        self.churn.next = index + 1;
-        Some(index)
-    }
-
     fn read_slowly(&mut self, now: Ns) {
         if self.slow_tick.is_none_or(|at| now < at) {
             return;
@@ -453,7 +256,8 @@ impl Swarm {
         self.finishing = Some(Finishing { deadline, quiet_until: None });
         for index in 0..self.clients.len() {
             if self.clients[index].reader != Reader::Healthy {
-                self.read(index, usize::MAX);
+                // To the very end: what tells of it may have come long ago, and will not be told again.
+                while self.read(index, usize::MAX) > 0 {}
             }
         }
     }
@@ -481,25 +285,8 @@ impl Swarm {
         }
         report(&SwarmReport::Done(Box::new(std::mem::take(&mut self.ledger.outcome))))
     }
-
-    /// Says good-bye to the server and drops the connection.
-    fn leave(&mut self, index: usize, now: Ns) {
-        let client = &mut self.clients[index];
-        let Some(mut connection) = client.connection.take() else { return };
-        client.account.left(client.reader, now, &mut self.ledger);
-        self.connected -= u32::from(connection.phase == Phase::Open);
-        let mut goodbye = Vec::new();
-        put_masked(&mut goodbye, Opcode::Close, &1000u16.to_be_bytes());
-        // A connection that no longer takes the good-bye has ended already, which is what is wanted.
-        drop(connection.send(&goodbye));
-    }
-
-    fn disconnect(&mut self, now: Ns) {
-        self.wave = None;
-        (0..self.clients.len()).for_each(|index| self.leave(index, now));
-    }
 }
 
-fn to_u32(index: usize) -> u32 {
+pub(super) fn to_u32(index: usize) -> u32 {
     u32::try_from(index).expect("the job counts clients in 32 bits")
 }

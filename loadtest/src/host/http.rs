@@ -26,7 +26,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Strin
     Ok((response.code.unwrap_or(0), body))
 }
 
-/// The counters of a gateway by their names, labels summed up; empty when nobody answers.
+/// The counters of a gateway: each series, and the sum of its labels under the bare name. Empty when nobody answers.
 pub(crate) fn counters(ops: SocketAddr) -> BTreeMap<String, f64> {
     match get(ops, "/metrics") {
         Ok((200, text)) => read_counters(&text),
@@ -41,6 +41,9 @@ fn read_counters(text: &str) -> BTreeMap<String, f64> {
         let name = series.split('{').next().unwrap_or(series).trim();
         if let (true, Ok(value)) = (name.starts_with("tickcast_") && name.ends_with("_total"), value.parse::<f64>()) {
             *counters.entry(name.to_owned()).or_default() += value;
+            if name != series {
+                counters.insert(series.to_owned(), value);
+            }
         }
     }
     counters
@@ -51,12 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_summed_over_their_labels_and_nothing_else_is_taken() {
+    fn counters_are_taken_singly_and_summed_over_their_labels() {
         let text = "# TYPE tickcast_closes_total counter\n\
             tickcast_closes_total{code=\"1000\"} 3\ntickcast_closes_total{code=\"4409\"} 2\n\
             tickcast_connections 7\nprocess_cpu_seconds_total 9\ntickcast_updates_received_total 41\n";
         let counters = read_counters(text);
-        assert_eq!(counters.len(), 2);
+        assert_eq!(counters.len(), 4);
+        assert_eq!(counters["tickcast_closes_total{code=\"4409\"}"], 2.0);
         assert_eq!((counters["tickcast_closes_total"], counters["tickcast_updates_received_total"]), (5.0, 41.0));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How often a wait looks at the flag.
@@ -13,6 +13,11 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+/// A signal asked to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;
 
 impl Interrupt {
     /// Catches the signals from now on.
@@ -29,7 +34,6 @@ impl Interrupt {
     /// # Errors
     /// Once a signal came.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        ensure!(!self.0.load(Ordering::Relaxed), "interrupted");
-        Ok(())
+        if self.0.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
     }
 }

@@ -1,11 +1,11 @@
 //! The server under test: started by a command line, or one that runs already.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -23,6 +23,8 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than a gateway's drain window (20 s) and what follows it.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 const LOG_TAIL_BYTES: u64 = 4_096;
+const LOWEST_PORT: u16 = 10_240;
+const PORT_TRIES: usize = 100;
 
 /// What is measured.
 #[derive(Debug)]
@@ -34,6 +36,14 @@ pub(crate) struct Server {
     /// Its first process, when it is on this machine and known.
     pub(crate) pid: Option<u32>,
     started: Option<(Guard, PathBuf)>,
+}
+
+/// The server died while it was used.
+#[derive(Debug, thiserror::Error)]
+#[error("the server ended with {status}\n{last_words}")]
+pub(crate) struct Died {
+    status: ExitStatus,
+    last_words: String,
 }
 
 /// How to start one.
@@ -52,9 +62,10 @@ impl Server {
     /// Starts the command with free ports and waits until it is ready.
     pub(crate) fn start(start: &Start<'_>, interrupt: &Interrupt) -> anyhow::Result<Server> {
         let (port, ops_port) = (free_port()?, free_port()?);
-        let mut environment = environment(port, ops_port, start.redis.address.socket, start.channel);
+        let redis = start.redis.address.socket;
+        let mut environment = environment(port, ops_port, redis, start.channel);
         environment.extend(start.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let shell = fill_in(start.command, &environment);
+        let shell = without_shell(&fill_in(start.command, port, ops_port, redis, start.channel));
         let log = start.directory.join("server.log");
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = launch::command(start.pin)?;
@@ -112,7 +123,7 @@ impl Server {
         if let Some((guard, log)) = &mut self.started
             && let Some(status) = guard.ended()?
         {
-            bail!("the server ended with {status}\n{}", tail(log));
+            return Err(Died { status, last_words: tail(log) }.into());
         }
         Ok(())
     }
@@ -134,16 +145,13 @@ impl Server {
 }
 
 /// What a started server is told: its ports, its Redis, and, in tickcast's names, limits that let one machine be a crowd.
-pub(crate) fn environment(port: u16, ops_port: u16, redis: SocketAddr, channel: &str) -> BTreeMap<String, String> {
-    let (host, redis_port) = (redis.ip(), redis.port());
+fn environment(port: u16, ops_port: u16, redis: SocketAddr, channel: &str) -> BTreeMap<String, String> {
     let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     BTreeMap::from([
         own("PORT", &port.to_string()),
         own("WS_PORT", &port.to_string()),
         own("HEALTH_PORT", &ops_port.to_string()),
-        own("REDIS_HOST", &host.to_string()),
-        own("REDIS_PORT", &redis_port.to_string()),
-        own("REDIS_URL", &format!("redis://{host}:{redis_port}")),
+        own("REDIS_URL", &format!("redis://{redis}")),
         own("CHANNEL", channel),
         own("REDIS_CHANNEL_UPDATES", channel),
         own("LOG_LEVEL", "warn"),
@@ -155,20 +163,31 @@ pub(crate) fn environment(port: u16, ops_port: u16, redis: SocketAddr, channel: 
 }
 
 /// Puts values in the place of `{port}`, `{ops_port}`, `{redis_port}`, `{redis_url}` and `{channel}`.
-fn fill_in(command: &str, environment: &BTreeMap<String, String>) -> String {
+fn fill_in(command: &str, port: u16, ops_port: u16, redis: SocketAddr, channel: &str) -> String {
     let places = [
-        ("{port}", "PORT"),
-        ("{ops_port}", "HEALTH_PORT"),
-        ("{redis_port}", "REDIS_PORT"),
-        ("{redis_url}", "REDIS_URL"),
-        ("{channel}", "CHANNEL"),
+        ("{port}", port.to_string()),
+        ("{ops_port}", ops_port.to_string()),
+        ("{redis_port}", redis.port().to_string()),
+        ("{redis_url}", format!("redis://{redis}")),
+        ("{channel}", channel.to_owned()),
     ];
-    places.iter().fold(command.to_owned(), |command, (place, name)| command.replace(place, &environment[*name]))
+    places.iter().fold(command.to_owned(), |command, (place, value)| command.replace(place, value))
 }
 
-/// A port that is free now.
+/// A plain command line takes the shell's place, so that the process that is measured and ended is the server itself.
+fn without_shell(command: &str) -> String {
+    let first = command.split_whitespace().next().unwrap_or_default();
+    let plain = !command.contains([';', '&', '|', '\n']) && !first.contains('=') && first != "exec";
+    if plain { format!("exec {command}") } else { command.to_owned() }
+}
+
+/// A port that is free now, and that no outgoing connection will take: below the range the system gives to those.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0)).context("no free port")?.local_addr()?.port())
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_ascii_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let port = || fastrand::u16(LOWEST_PORT..first.max(LOWEST_PORT + 1));
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(port).take(PORT_TRIES).find(free).context("no free port below the outgoing ones")
 }
 
 /// The port accepts, and `/health` says 200 or is not known there.
@@ -200,9 +219,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_plain_command_line_takes_the_shells_place() {
+        assert_eq!(without_shell("tickcast gateway"), "exec tickcast gateway");
+        for kept in ["exec node x.js", "A=1 node x.js", "cd x && node y.js", "a; b"] {
+            assert_eq!(without_shell(kept), kept);
+        }
+    }
+
+    #[test]
+    fn a_free_port_can_be_listened_on() {
+        let port = free_port().unwrap();
+        assert!(port >= LOWEST_PORT);
+    }
+
+    #[test]
     fn a_command_line_gets_its_values() {
-        let environment = environment(1, 2, "127.0.0.1:3".parse().unwrap(), "c");
-        let line = fill_in("x --port {port} --redis {redis_url} {channel} {ops_port} {redis_port}", &environment);
+        let redis = "127.0.0.1:3".parse().unwrap();
+        let line = fill_in("x --port {port} --redis {redis_url} {channel} {ops_port} {redis_port}", 1, 2, redis, "c");
         assert_eq!(line, "x --port 1 --redis redis://127.0.0.1:3 c 2 3");
     }
 }

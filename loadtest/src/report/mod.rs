@@ -51,8 +51,10 @@ pub(crate) struct RunReport {
     pub(crate) memory: MemoryReport,
     /// How much the server's own counters grew.
     pub(crate) counters: BTreeMap<String, f64>,
-    /// Why the figures do not count: the load test or the machine was the limit.
+    /// Why the figures do not count: the load test was the limit.
     pub(crate) invalid: Vec<String>,
+    /// Why they do not count either: others had the machine.
+    pub(crate) disturbed: Vec<String>,
     /// What the server should have kept and did not.
     pub(crate) violated: Vec<String>,
     /// What one should know when reading the figures.
@@ -223,6 +225,8 @@ pub(crate) struct SearchReport {
     pub(crate) limited_by: Vec<String>,
     /// The load test itself was the limit: the server may carry more.
     pub(crate) lower_bound: bool,
+    /// Steps during which others had the machine: the server may carry more.
+    pub(crate) disturbed_steps: usize,
     pub(crate) steps: Vec<StepReport>,
 }
 
@@ -261,7 +265,7 @@ impl Report {
     }
 
     pub(crate) fn is_invalid(&self) -> bool {
-        self.runs.iter().any(|run| !run.invalid.is_empty())
+        self.runs.iter().any(|run| !run.invalid.is_empty() || !run.disturbed.is_empty())
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::text::number;
-use super::{Report, RunReport};
+use super::{Bound, Comparison, Report, RunReport};
 
 /// Figures of one run and label, over its rounds.
 #[derive(Debug, Default)]
@@ -18,6 +18,9 @@ struct Cell {
 
 /// (run, figure) → label → its rounds.
 type Rows = BTreeMap<(String, usize), BTreeMap<String, Cell>>;
+
+/// A comparison, and its values by label.
+type Compared<'a> = (&'a Comparison, BTreeMap<&'a str, Vec<f64>>);
 
 /// The figures of a table, in order: name, unit.
 const FIGURES: [(&str, &str); 12] = [
@@ -44,7 +47,9 @@ pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
             enter_run(&mut rows, report, run);
         }
         if let (Some(search), Some(run)) = (&report.search, report.runs.first()) {
-            let marks: BTreeSet<char> = search.lower_bound.then_some('≥').into_iter().collect();
+            let bound = search.lower_bound.then_some('≥');
+            let disturbed = (search.disturbed_steps > 0).then_some('*');
+            let marks: BTreeSet<char> = bound.into_iter().chain(disturbed).collect();
             let (row, label) = place(report, run);
             enter(&mut rows, (row, HIGHEST), label, Some(search.deliveries_per_second), &marks);
         }
@@ -79,7 +84,43 @@ pub(crate) fn markdown(reports: &[Report], subject: &str) -> String {
         }
         let _ = writeln!(out, "{line}");
     }
-    out.push_str("\n`*` the load test or the machine limited a round; `!` a promise was broken in a round; `≥` the load test was the limit.\n");
+    out.push_str(&compared(reports, &columns));
+    out.push_str("\n`*` the load test or other processes limited a round; `!` a promise was broken in a round; `≥` the load test was the limit.\n");
+    out
+}
+
+/// What follows from several runs together, with what it should be on the machine of the issue.
+fn compared(reports: &[Report], columns: &[&str]) -> String {
+    let mut rows: BTreeMap<(&str, usize, &str), Compared<'_>> = BTreeMap::new();
+    for report in reports {
+        let scenario = report.scenario.as_deref().unwrap_or("custom");
+        for (place, comparison) in report.comparisons.iter().enumerate() {
+            let row = rows.entry((scenario, place, &comparison.what)).or_insert_with(|| (comparison, BTreeMap::new()));
+            let (_, cells) = row;
+            cells.entry(&report.label).or_default().push(comparison.value);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns: Vec<&&str> =
+        columns.iter().filter(|c| rows.values().any(|(_, cells)| cells.contains_key(**c))).collect();
+    let heads = columns.iter().map(|column| format!(" {column} |")).collect::<String>();
+    let mut out =
+        format!("\n| scenario | compared | wanted |{heads}\n|---|---|---|{}\n", "---:|".repeat(columns.len()));
+    for ((scenario, _, what), (comparison, cells)) in &rows {
+        let wanted = match comparison.bound {
+            Some(Bound::AtMost(most)) => format!("≤ {}", number(most)),
+            Some(Bound::AtLeast(least)) => format!("≥ {}", number(least)),
+            None => String::new(),
+        };
+        let _ = write!(out, "| {scenario} | {what} ({}) | {wanted} |", comparison.unit);
+        for column in &columns {
+            let value = cells.get(**column).and_then(|values| median(values.clone()));
+            let _ = write!(out, " {} |", value.map_or_else(|| "–".to_owned(), |value| number(rounded(value))));
+        }
+        out.push('\n');
+    }
     out
 }
 
@@ -93,7 +134,7 @@ fn heading(reports: &[Report]) -> String {
         };
         let _ = writeln!(
             out,
-            "{}, {} cores, {} MiB, Linux {}; commit {}; {}{pins}; medians of {} rounds.\n",
+            "{}, {} cores, {} MiB, Linux {}; commit {}; {}{pins}; medians of {} round(s).\n",
             machine.cpu,
             machine.cores,
             machine.memory_mib,
@@ -128,7 +169,7 @@ fn place(report: &Report, run: &RunReport) -> (String, String) {
 
 fn enter_run(rows: &mut Rows, report: &Report, run: &RunReport) {
     let mut marks = BTreeSet::new();
-    marks.extend((!run.invalid.is_empty()).then_some('*'));
+    marks.extend((!run.invalid.is_empty() || !run.disturbed.is_empty()).then_some('*'));
     marks.extend((!run.violated.is_empty()).then_some('!'));
     let (row, label) = place(report, run);
     let delivery = run.delivery.as_ref();
@@ -150,7 +191,8 @@ fn enter_run(rows: &mut Rows, report: &Report, run: &RunReport) {
         cost(false),
         rate(true),
         cost(true),
-        given(run.memory.per_connection),
+        // Right after connecting, what a handshake needed may not have been given back.
+        given(run.memory.per_connection.filter(|_| run.memory.idle.is_some())),
     ];
     for (figure, value) in values.into_iter().enumerate() {
         enter(rows, (row.clone(), figure), label.clone(), value, &marks);
@@ -206,9 +248,10 @@ mod tests {
             publish: None,
             delivery: None,
             cpu: None,
-            memory: MemoryReport { per_connection: Some(per_connection), ..MemoryReport::default() },
+            memory: MemoryReport { idle: Some(1), per_connection: Some(per_connection), ..MemoryReport::default() },
             counters: BTreeMap::new(),
             invalid,
+            disturbed: Vec::new(),
             violated: Vec::new(),
             notes: Vec::new(),
         }
@@ -242,7 +285,7 @@ mod tests {
         let table = markdown(&reports, "tickcast");
         assert!(table.contains("| run | figure | tickcast | node | tickcast / node |"), "{table}");
         assert!(table.contains("| s3 | memory per connection (bytes) | *720 | 8,000 | 0.09 |"), "{table}");
-        assert!(table.contains("medians of 3 rounds"), "{table}");
+        assert!(table.contains("medians of 3 round(s)"), "{table}");
     }
 
     #[test]
@@ -262,12 +305,28 @@ mod tests {
             deliveries_per_second: 2e6,
             limited_by: vec![],
             lower_bound: true,
+            disturbed_steps: 0,
             steps: vec![],
         };
         let best = run("s1 at 2000/s", Source::Redis, 1.0, vec![]);
         let table = markdown(&[report("tickcast", vec![best], Some(search))], "tickcast");
         assert!(table.contains("| s1 | highest good deliveries (/s) | ≥2,000,000 |"), "{table}");
         assert!(!table.contains("memory per connection"), "{table}");
+    }
+
+    #[test]
+    fn what_was_compared_has_a_table_of_its_own() {
+        let compared = |label: &str, value| {
+            let bound = Some(Bound::AtMost(0.15));
+            let what = "singly against cycles".to_owned();
+            let comparison = Comparison { what, value, unit: "×".to_owned(), bound };
+            let runs = vec![run("cycles", Source::Redis, 1.0, vec![])];
+            Report { scenario: Some("cycles".to_owned()), comparisons: vec![comparison], ..report(label, runs, None) }
+        };
+        let reports = [compared("tickcast", 0.1), compared("tickcast", 0.2), compared("node", 0.9)];
+        let table = markdown(&reports, "tickcast");
+        assert!(table.contains("| scenario | compared | wanted | tickcast | node |"), "{table}");
+        assert!(table.contains("| cycles | singly against cycles (×) | ≤ 0.15 | 0.15 | 0.9 |"), "{table}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) fn render(report: &Report) -> String {
 fn render_run(out: &mut String, run: &RunReport) {
     line(out, "", "");
     line(out, "", &describe(&run.spec));
-    let mut row = |name: &str, text: String| line(out, "  ", &format!("{name:<14}{text}"));
+    let mut row = |name: &str, text: String| line(out, "  ", &format!("{name:<15}{text}"));
     if let Some(connect) = &run.connect {
         row("connects", connects(connect));
     }
@@ -88,20 +88,21 @@ fn render_run(out: &mut String, run: &RunReport) {
             row("Redis alone", percentiles(redis));
         }
     }
-    let received = run.counters.get("tickcast_updates_received_total");
-    if let Some(received) = received {
-        row("server counted", format!("{} updates received", number(*received)));
-    }
+    counted(&mut row, run);
     memory(&mut row, &run.memory);
     run.notes.iter().for_each(|note| row("note", note.clone()));
     run.invalid.iter().for_each(|why| row("INVALID", why.clone()));
+    run.disturbed.iter().for_each(|why| row("DISTURBED", why.clone()));
     run.violated.iter().for_each(|why| row("VIOLATED", why.clone()));
-    if run.invalid.is_empty() && run.violated.is_empty() {
-        row("verdict", "all promises kept".to_owned());
+    if run.violated.is_empty() {
+        let counts = run.invalid.is_empty() && run.disturbed.is_empty();
+        let but = if counts { "" } else { ", but the figures do not count" };
+        row("verdict", format!("all promises kept{but}"));
     }
 }
 
-fn describe(spec: &Spec) -> String {
+/// A run in a line.
+pub(crate) fn describe(spec: &Spec) -> String {
     let plan = &spec.plan;
     let spread = match plan.spread {
         Spread::Uniform => "uniform".to_owned(),
@@ -219,6 +220,27 @@ fn usage(row: &mut impl FnMut(&str, String), cpu: &CpuReport) {
     row("load test CPU", parts.join(", "));
 }
 
+/// What the server's own counters say, when it is a tickcast.
+fn counted(row: &mut impl FnMut(&str, String), run: &RunReport) {
+    let grown = |name: &str| run.counters.get(&format!("tickcast_{name}_total")).copied().filter(|count| *count > 0.0);
+    let mut parts: Vec<String> =
+        [("updates_received", "updates received"), ("feed_lagged", "times behind Redis"), ("conflated", "conflated")]
+            .into_iter()
+            .filter_map(|(name, what)| Some(format!("{} {what}", number(grown(name)?))))
+            .collect();
+    for (series, count) in run.counters.iter().filter(|(_, count)| **count > 0.0) {
+        if let Some(labels) = series.strip_prefix("tickcast_updates_dropped_total{") {
+            parts.push(format!("{} dropped ({})", number(*count), labels.trim_end_matches('}')));
+        }
+    }
+    if let (Some(deliveries), Some(writes)) = (grown("deliveries"), grown("writes")) {
+        parts.push(format!("{:.2} deliveries per write", deliveries / writes));
+    }
+    if !parts.is_empty() {
+        row("server counted", parts.join(", "));
+    }
+}
+
 fn memory(row: &mut impl FnMut(&str, String), memory: &MemoryReport) {
     let moments = [
         ("base", memory.base),
@@ -251,6 +273,9 @@ fn render_search(out: &mut String, search: &SearchReport) {
     );
     line(out, "", &found);
     let limit = search.limited_by.join("; ");
+    if search.disturbed_steps > 0 {
+        line(out, "  ", &format!("DISTURBED: others had the machine in {} steps", search.disturbed_steps));
+    }
     line(
         out,
         "  ",

@@ -70,7 +70,7 @@ fn disturbances(run: &mut RunReport) {
         });
     for (share, text) in std::iter::once(others).chain(stolen) {
         match share {
-            spoiled if spoiled >= SPOILED => run.invalid.push(text),
+            spoiled if spoiled >= SPOILED => run.disturbed.push(text),
             disturbed if disturbed >= DISTURBED => run.notes.push(text),
             _ => {}
         }

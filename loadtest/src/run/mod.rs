@@ -55,12 +55,13 @@ pub(crate) fn run(spec: &Spec, setup: &Setup, host: &Host) -> anyhow::Result<Run
         memory: MemoryReport::default(),
         counters: BTreeMap::new(),
         invalid: Vec::new(),
+        disturbed: Vec::new(),
         violated: Vec::new(),
         notes: Vec::new(),
     };
     host.progress.begin(&format!("{}: starting", spec.name), 1);
     let mut stand = Stand::open(spec, setup, host)?;
-    report.memory.base = stand.memory();
+    report.memory.base = stand.settled_memory()?;
     if spec.storm.is_some() {
         storm::rage(spec, &mut stand, &mut report)?;
     } else {
@@ -147,7 +148,8 @@ fn watch_time(
             return Ok(outcome);
         }
         let seen = stand.updates_seen();
-        stand.progress.show(now.saturating_sub(time.start) / 1_000_000, &format!("{seen} deliveries"));
+        let message = if seen > 0 { format!("{seen} deliveries") } else { String::new() };
+        stand.progress.show(now.saturating_sub(time.start) / 1_000_000, &message);
         each(stand, now);
         outcome = stand.wait_until((now + SHOW_EVERY).min(time.end))?.or(outcome);
     }
@@ -248,7 +250,7 @@ fn finish(spec: &Spec, stand: &mut Stand<'_>, published: u64) -> anyhow::Result<
 
 fn leave(stand: &mut Stand<'_>, report: &mut RunReport) -> anyhow::Result<()> {
     stand.disconnect()?;
-    storm::wait_for_files(stand, None)?;
+    stand.wait_until_all_left()?;
     report.memory.left = stand.memory();
     let clients = report.spec.plan.clients;
     let memory = &mut report.memory;

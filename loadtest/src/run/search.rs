@@ -2,11 +2,21 @@
 //!
 //! Each step is a whole run with a fresh server and fresh clients, so that no step inherits a backlog. A bad step is tried
 //! once more before it counts: one hiccup of a shared machine is not the server's limit.
+//!
+//! A step is good when nothing is missing and p99 is below its bound. Latency runs from the due time, so a busy client or a late
+//! publisher can only make a step look worse: a good one proves what it says whoever was busy. A bad one that the load test had a
+//! part in makes the answer a lower bound.
 
+use std::ops::Range;
+
+use crate::host::server::Died;
 use crate::report::{RunReport, SearchReport, StepReport, round3};
 
 use super::setup::{Host, Setup};
 use super::spec::{Pace, Spec};
+
+/// When the first rate is bad already, rates down to this part of it are tried.
+const LOOK_BELOW: f64 = 64.0;
 
 /// What to search.
 #[derive(Debug, Clone, Copy)]
@@ -31,37 +41,55 @@ pub(crate) fn search(
     let mut interval = Interval { good: 0.0, bad: f64::INFINITY };
     let (mut best, mut limited_by, mut lower_bound) = (None, Vec::new(), false);
     let mut rate = first.min(search.highest);
+    let lowest = rate / LOOK_BELOW;
+    let mut disturbed_steps = 0;
     loop {
         let (step, run) = attempt(spec, search.p99_ms, rate, setup, host)?;
-        let (good, why_not) = (step.good, step.why_not.clone());
-        steps.push(step);
-        if good {
+        disturbed_steps += usize::from(run.as_ref().is_some_and(|run| !run.disturbed.is_empty()));
+        if step.good {
             interval.good = rate;
-            best = Some(run);
+            best = run;
         } else {
             interval.bad = rate;
-            lower_bound = !run.invalid.is_empty();
-            limited_by = why_not;
+            lower_bound = run.is_some_and(|run| !run.invalid.is_empty());
+            limited_by.clone_from(&step.why_not);
         }
-        match interval.next(search.precision, search.highest, rate) {
+        steps.push(step);
+        match interval.next(search.precision, lowest..search.highest, rate) {
             Some(next) => rate = next,
             None => break,
         }
     }
     let deliveries = best.as_ref().and_then(|run| run.delivery.as_ref()).map_or(0.0, |delivery| delivery.per_second);
-    let report =
-        SearchReport { rate: interval.good, deliveries_per_second: deliveries, limited_by, lower_bound, steps };
+    let report = SearchReport {
+        rate: interval.good,
+        deliveries_per_second: deliveries,
+        limited_by,
+        lower_bound,
+        disturbed_steps,
+        steps,
+    };
     Ok((best, report))
 }
 
-fn attempt(spec: &Spec, p99_ms: f64, rate: f64, setup: &Setup, host: &Host) -> anyhow::Result<(StepReport, RunReport)> {
+/// One step, tried twice at most; no run when the server died of it.
+fn attempt(
+    spec: &Spec,
+    p99_ms: f64,
+    rate: f64,
+    setup: &Setup,
+    host: &Host,
+) -> anyhow::Result<(StepReport, Option<RunReport>)> {
     let mut spec = spec.clone();
     spec.feed.pace = Pace::PerSecond(rate);
     spec.name = format!("{} at {rate:.0}/s", spec.name);
     let mut tries = 0;
     loop {
-        let run = super::run(&spec, setup, host)?;
-        let step = step_report(rate, p99_ms, &run);
+        let (step, run) = match super::run(&spec, setup, host) {
+            Ok(run) => (step_report(rate, p99_ms, &run), Some(run)),
+            Err(error) if error.is::<Died>() => (deadly_step(rate, &error), None),
+            Err(error) => return Err(error),
+        };
         host.progress.say(&line(&step));
         tries += 1;
         if step.good || tries == 2 {
@@ -70,13 +98,30 @@ fn attempt(spec: &Spec, p99_ms: f64, rate: f64, setup: &Setup, host: &Host) -> a
     }
 }
 
+fn deadly_step(rate: f64, error: &anyhow::Error) -> StepReport {
+    StepReport {
+        rate: round3(rate),
+        deliveries_per_second: 0.0,
+        p99_ms: None,
+        server_share: 0.0,
+        client_share: 0.0,
+        updates_per_read: 0.0,
+        good: false,
+        why_not: vec![error.to_string()],
+    }
+}
+
 fn step_report(rate: f64, p99_ms: f64, run: &RunReport) -> StepReport {
     let measured = run.latency().map(|latency| latency.p99_ms);
-    let mut why_not = [run.violated.clone(), run.invalid.clone()].concat();
+    let mut why_not = run.violated.clone();
     match measured {
         Some(measured) if measured < p99_ms => {}
         Some(measured) => why_not.push(format!("p99 is {measured:.1} ms")),
         None => why_not.push("nothing was delivered in the window".to_owned()),
+    }
+    let good = why_not.is_empty();
+    if !good {
+        why_not.extend_from_slice(&run.invalid);
     }
     let cpu = run.cpu.as_ref();
     let client = cpu
@@ -88,7 +133,7 @@ fn step_report(rate: f64, p99_ms: f64, run: &RunReport) -> StepReport {
         server_share: cpu.and_then(|cpu| cpu.server.as_ref()).map_or(0.0, |server| server.share),
         client_share: round3(client),
         updates_per_read: run.delivery.as_ref().map_or(0.0, |delivery| delivery.updates_per_read),
-        good: why_not.is_empty(),
+        good,
         why_not,
     }
 }
@@ -116,13 +161,12 @@ struct Interval {
 
 impl Interval {
     /// The next rate to try after `last`; `None` when the answer is near enough.
-    fn next(self, precision: f64, highest: f64, last: f64) -> Option<f64> {
+    fn next(self, precision: f64, range: Range<f64>, last: f64) -> Option<f64> {
         if self.bad.is_infinite() {
-            return (last < highest).then(|| (last * 2.0).min(highest));
+            return (last < range.end).then(|| (last * 2.0).min(range.end));
         }
         if self.good == 0.0 {
-            // The first rate was bad already: look below, but not for ever.
-            return (self.bad > 1.0).then_some(self.bad / 2.0);
+            return (self.bad > range.start).then_some(self.bad / 2.0);
         }
         (self.bad / self.good > 1.0 + precision).then(|| (self.good * self.bad).sqrt())
     }
@@ -142,7 +186,7 @@ mod tests {
             } else {
                 interval.bad = rate;
             }
-            match interval.next(0.1, highest, rate) {
+            match interval.next(0.1, first / LOOK_BELOW..highest, rate) {
                 Some(next) => rate = next,
                 None => return (rates, interval.good),
             }

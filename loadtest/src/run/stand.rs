@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use anyhow::{bail, ensure};
 
 use crate::client::connection::sources_for;
-use crate::clock::{Clock, Ns, seconds, until};
+use crate::clock::{Clock, Ns, ns, seconds, until};
 use crate::host::helper::{Event, Helper, Kind};
 use crate::host::interrupt::{Interrupt, LOOK_EVERY};
 use crate::host::redis::Redis;
@@ -28,7 +28,16 @@ use super::spec::{Source, Spec};
 /// The most sockets one client process gets: below the 20,000 files that a process may often open.
 const CLIENTS_PER_SWARM: u32 = 19_000;
 const EVENTS_IN_FLIGHT: usize = 256;
-const SUBSCRIBED_WITHIN: Ns = 10_000_000_000;
+const READY_WITHIN: Ns = 10_000_000_000;
+/// How long the server may take to close its side of everybody's connection, and how often to look.
+const LEFT_WITHIN: Ns = 15_000_000_000;
+const LEFT_LOOK: Ns = 20_000_000;
+/// Files a server may open meanwhile and keep: a log, a pool's connection.
+const OTHER_FILES: usize = 8;
+/// Memory has settled when it moved by less than so much in so long; after a while it is taken as it is.
+const SETTLED_BYTES: u64 = 64 * 1_024;
+const SETTLED_FOR: Ns = 200_000_000;
+const SETTLED_WITHIN: Ns = 3_000_000_000;
 
 /// See the module.
 pub(crate) struct Stand<'a> {
@@ -45,6 +54,8 @@ pub(crate) struct Stand<'a> {
     seq_base: u64,
     redis_pid: Option<u32>,
     server_family: Vec<u32>,
+    /// How many files the server has open while nobody is connected.
+    base_files: usize,
     floor: bool,
     sender: SyncSender<Event>,
 }
@@ -67,6 +78,7 @@ impl<'a> Stand<'a> {
             seq_base: seq_base(),
             redis_pid: host.redis.as_ref().and_then(|redis| redis.pid),
             server_family: Vec::new(),
+            base_files: 0,
             floor: spec.is_floor(),
             sender,
         };
@@ -76,9 +88,14 @@ impl<'a> Stand<'a> {
                 let server = start_server(spec, setup, host)?;
                 server.ensure_room_for(spec.plan.clients)?;
                 stand.server_family = server.family();
-                stand.server.insert(server).target
+                let target = stand.server.insert(server).target;
+                if let Some(redis) = &host.redis {
+                    stand.wait_for_subscription(setup, redis)?;
+                }
+                target
             }
         };
+        stand.base_files = family::open_files(&stand.server_family);
         stand.start_swarms(spec, setup, target)?;
         Ok(stand)
     }
@@ -100,7 +117,7 @@ impl<'a> Stand<'a> {
         let helper = Helper::start(Kind::Sender, &job, setup.pins.server.as_ref(), events, Event::Source)?;
         self.server_family = vec![helper.pid()];
         self.source = Some(helper);
-        match self.wait_for(self.clock.now() + SUBSCRIBED_WITHIN, "the sender is not ready")? {
+        match self.wait_for(self.clock.now() + READY_WITHIN, "the sender is not ready")? {
             Event::Source(SourceReport::Ready { listening: Some(address) }) => Ok(address),
             other => bail!("the sender says {other:?} instead of where it listens"),
         }
@@ -135,7 +152,44 @@ impl<'a> Stand<'a> {
         Ok(())
     }
 
-    /// Starts the publisher and waits until it and the server are on the channel.
+    /// Waits until the server is on the channel.
+    fn wait_for_subscription(&mut self, setup: &Setup, redis: &Redis) -> anyhow::Result<()> {
+        let deadline = self.clock.now() + READY_WITHIN;
+        while redis.subscribers(&setup.channel)? == 0 {
+            ensure!(
+                self.clock.now() < deadline,
+                "nobody subscribes the channel {} at {}: does the server listen to another one (--channel)?",
+                setup.channel,
+                redis.address.socket
+            );
+            self.pass(ns(LOOK_EVERY))?;
+        }
+        Ok(())
+    }
+
+    /// The server's memory once it no longer changes: what it has started lazily is there.
+    pub(crate) fn settled_memory(&mut self) -> anyhow::Result<Option<u64>> {
+        let deadline = self.clock.now() + SETTLED_WITHIN;
+        let mut before = self.memory();
+        loop {
+            self.pass(SETTLED_FOR)?;
+            let now = self.memory();
+            let moved = before.zip(now).map_or(0, |(before, now)| before.abs_diff(now));
+            if moved < SETTLED_BYTES || self.clock.now() >= deadline {
+                return Ok(now);
+            }
+            before = now;
+        }
+    }
+
+    /// Lets time pass; an error when the server or a helper dies in it.
+    fn pass(&mut self, time: Ns) -> anyhow::Result<()> {
+        let until = self.clock.now() + time;
+        while self.next(until)?.is_some() {}
+        Ok(())
+    }
+
+    /// Starts the publisher and waits until it is ready.
     pub(crate) fn start_publisher(&mut self, spec: &Spec, setup: &Setup, redis: &Redis) -> anyhow::Result<()> {
         let job = PublisherJob {
             clock: self.clock,
@@ -145,21 +199,10 @@ impl<'a> Stand<'a> {
             seq_base: self.seq_base,
             probe: spec.feed.probe_redis,
         };
-        let deadline = self.clock.now() + SUBSCRIBED_WITHIN;
-        while redis.subscribers(&setup.channel)? == 0 {
-            self.interrupt.check()?;
-            ensure!(
-                self.clock.now() < deadline,
-                "nobody subscribes the channel {} at {}: does the server listen to another one (--channel)?",
-                setup.channel,
-                redis.address.socket
-            );
-            self.clock.wait_until(self.clock.now() + crate::clock::ns(LOOK_EVERY));
-        }
         let events = self.sender.clone();
         let pin = setup.pins.client.as_ref();
         self.source = Some(Helper::start(Kind::Publisher, &job, pin, events, Event::Source)?);
-        match self.wait_for(deadline, "the publisher is not ready")? {
+        match self.wait_for(self.clock.now() + READY_WITHIN, "the publisher is not ready")? {
             Event::Source(SourceReport::Ready { listening: None }) => Ok(()),
             other => bail!("the publisher says {other:?} instead of being ready"),
         }
@@ -180,9 +223,21 @@ impl<'a> Stand<'a> {
         memory::pss(&self.server_family)
     }
 
-    /// How many files the server has open.
-    pub(crate) fn server_files(&self) -> Option<usize> {
-        (!self.server_family.is_empty()).then(|| family::open_files(&self.server_family))
+    /// Waits until the server has closed its side of everybody's connection. Not for a server whose process is not known, nor for
+    /// the bare sender, which keeps its side open.
+    pub(crate) fn wait_until_all_left(&mut self) -> anyhow::Result<()> {
+        if self.floor {
+            return Ok(());
+        }
+        let deadline = self.clock.now() + LEFT_WITHIN;
+        while !self.server_family.is_empty() && family::open_files(&self.server_family) > self.base_files + OTHER_FILES
+        {
+            if self.clock.now() >= deadline {
+                break;
+            }
+            self.pass(LEFT_LOOK)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn order_source<T: serde::Serialize>(&mut self, order: &T) -> anyhow::Result<()> {
@@ -231,7 +286,7 @@ impl<'a> Stand<'a> {
     /// Disconnects everybody.
     pub(crate) fn disconnect(&mut self) -> anyhow::Result<()> {
         self.order_swarms(&SwarmOrder::Disconnect)?;
-        let deadline = self.clock.now() + SUBSCRIBED_WITHIN;
+        let deadline = self.clock.now() + READY_WITHIN;
         for _ in 0..self.swarms.len() {
             while !matches!(
                 self.wait_for(deadline, "clients do not disconnect")?,
@@ -310,8 +365,8 @@ fn start_server(spec: &Spec, setup: &Setup, host: &Host) -> anyhow::Result<Serve
     let Some(redis) = &host.redis else { bail!("no Redis for the server") };
     match &setup.server {
         ServerChoice::Command(command) => {
-            let mut environment = setup.server_env.clone();
-            environment.extend(spec.server_env.clone());
+            let mut environment = spec.server_env.clone();
+            environment.extend(setup.server_env.clone());
             let start = Start {
                 command,
                 environment: &environment,

@@ -1,12 +1,12 @@
 //! A plain Redis subscriber beside the publisher: what part of the latency is Redis' own.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::clock::{Clock, Ns};
 use crate::latency::Latencies;
@@ -37,10 +37,12 @@ impl Probe {
             let mut subscription = Subscription { buffer: Vec::new(), latencies: Latencies::default(), window: None };
             loop {
                 let mut chunk = [0; 64 * 1024];
-                let bytes = reading.read(&mut chunk).context("the Redis subscriber")?;
-                if bytes == 0 {
-                    return Ok(subscription.latencies);
-                }
+                let bytes = match reading.read(&mut chunk) {
+                    // Redis may have been sending when this end was closed.
+                    Ok(0) => return Ok(subscription.latencies),
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(subscription.latencies),
+                    read => read.context("the Redis subscriber")?,
+                };
                 subscription.buffer.extend_from_slice(&chunk[..bytes]);
                 if subscription.take(clock.now(), &windows)? {
                     let _ = confirmed.try_send(());
@@ -60,6 +62,7 @@ impl Probe {
     }
 
     pub(crate) fn finish(self) -> anyhow::Result<Latencies> {
+        ensure!(!self.reader.is_finished(), "Redis ended the subscription of the probe");
         self.stream.shutdown(Shutdown::Both).context("closing the Redis subscriber")?;
         self.reader.join().map_err(|_| anyhow!("the Redis subscriber panicked"))?
     }

@@ -59,6 +59,15 @@ pub(super) const GATEWAY: &[Key] = &[
     )
     .unit("seconds"),
     Key::new(
+        "gateway.stale_after_s",
+        Kind::Number { min: 0.0, max: 86_400.0 },
+        "180",
+        "How long after its last update a symbol's watchers are told `stale`; 0 never. Our publisher repeats an unchanged \
+         quote when half of cache.ttl_latest_s is over (150 s), so less than that calls quiet symbols stale. Quotes of a \
+         closed market are not.",
+    )
+    .unit("seconds"),
+    Key::new(
         "gateway.wildcard",
         Kind::Bool,
         "false",

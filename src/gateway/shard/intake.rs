@@ -30,9 +30,6 @@ impl Shard {
             self.adopt(adopted);
         }
         let now_ms = self.now.mono_ms;
-        for (publication, arrival) in taken.cached.drain(..) {
-            self.hub.publish(&publication, arrival, now_ms);
-        }
         while self.hub.queued() < MAX_QUEUED
             && let Some(waiting) = taken.queue.pop_front()
         {
@@ -51,6 +48,9 @@ impl Shard {
             }
             for notice in taken.notices.drain(..) {
                 self.hub.notify_all(&notice);
+            }
+            for (publication, arrival) in taken.cached.drain(..) {
+                self.hub.publish(&publication, arrival, now_ms);
             }
         }
         self.taken = taken;

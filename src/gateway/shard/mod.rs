@@ -74,6 +74,8 @@ pub(super) struct Parts {
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) flush_window: Duration,
     pub(super) slow_client_timeout: Duration,
+    /// Zero: never.
+    pub(super) stale_after: Duration,
 }
 
 /// A shard's state; its thread owns it.
@@ -96,6 +98,7 @@ pub(super) struct Shard {
     /// When the first lane became dirty, while a flush window is kept.
     dirty_since_ms: Option<u64>,
     pace_due_ms: Option<u64>,
+    stale_due_ms: Option<u64>,
     reported_at_ms: u64,
     /// What newcomers are told: the broker is away, publishing is paused.
     standing: Vec<(Status, Arc<Notice>)>,
@@ -128,6 +131,7 @@ impl Shard {
             look_again: false,
             dirty_since_ms: None,
             pace_due_ms: None,
+            stale_due_ms: None,
             reported_at_ms: 0,
             standing: Vec::new(),
             drain_until_ms: None,
@@ -160,6 +164,7 @@ impl Shard {
             }
             self.take_inbox();
             self.look_at_timers();
+            self.look_for_stale();
             self.flush();
             self.report();
         }
@@ -178,8 +183,8 @@ impl Shard {
         if let Some(&Reverse((timer, ..))) = self.timers.peek() {
             due = due.min(timer);
         }
-        if let Some(pace) = self.pace_due_ms {
-            due = due.min(pace);
+        for other in [self.pace_due_ms, self.stale_due_ms].into_iter().flatten() {
+            due = due.min(other);
         }
         if self.hub.has_changed() {
             due = due.min(self.reported_at_ms + REPORT_MS);

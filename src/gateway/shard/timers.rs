@@ -10,7 +10,25 @@ use crate::hub::LaneId;
 use crate::protocol::frame;
 use crate::protocol::session::{Tick, millis};
 
+/// How often staleness is looked at, as a part of its bound.
+const LOOKS_PER_BOUND: u64 = 8;
+
 impl Shard {
+    /// Tells watchers of symbols that have become stale.
+    pub(super) fn look_for_stale(&mut self) {
+        let after_ms = millis(self.parts.stale_after);
+        if self.open == 0 || after_ms == 0 {
+            self.stale_due_ms = None;
+            return;
+        }
+        let every_ms = (after_ms / LOOKS_PER_BOUND).clamp(50, 5000);
+        let due = *self.stale_due_ms.get_or_insert(self.now.mono_ms + every_ms);
+        if self.now.mono_ms >= due {
+            self.hub.find_stale(self.now.mono_ms * 1000, after_ms * 1000);
+            self.stale_due_ms = Some(self.now.mono_ms + every_ms);
+        }
+    }
+
     /// Has a connection looked at no later than `due_ms`.
     pub(super) fn schedule(&mut self, lane: LaneId, due_ms: u64) {
         let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return };

@@ -165,6 +165,15 @@ impl Schedule {
         self.change(symbol, now, |entry| entry.stretch = stretch);
     }
 
+    /// Changes how soon a symbol may be handed out again, for those that rest now too. O(n log n).
+    pub fn set_min_age(&mut self, min_age: Duration, now: Duration) {
+        self.config.min_age = min_age;
+        let symbols: Vec<Symbol> = self.entries.keys().copied().collect();
+        for symbol in symbols {
+            self.change(symbol, now, |_| {});
+        }
+    }
+
     /// Up to `max` symbols to poll now, most urgent first, of those `accept` takes. Each is in flight until
     /// [`done`](Self::done). `accept` is asked about some symbols that are not handed out in the end.
     pub fn next_batch(

@@ -1,0 +1,342 @@
+//! The heart: what is [wanted](super::wanted) → what is due → fetch → off to the outlet.
+//!
+//! Demand comes from the registry: its events at once, its whole list every [`LIST_EVERY`]. Each provider's
+//! [lane](super::lane) says when its next cycle begins; a symbol's first watcher does not wait for it. Without demand nobody
+//! is called.
+//!
+//! Polls only while this publisher leads and knows what is paused. The loop itself waits for nothing: fetches and
+//! broker calls are tasks of its own, all awaited here; their number is bounded by the lanes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use super::Config;
+use super::control::Command;
+use super::lane::Lane;
+use super::shared::{Role, Shared};
+use super::wanted::Wanted;
+use crate::broker::{self, Channel, Epoch, Event};
+use crate::cache;
+use crate::market::Symbol;
+use crate::provider::{Failure, Fetched, Left, Missing, Provider, Why};
+use crate::quota::schedule::{self, Outcome};
+
+/// How often the registry's whole list is read, to learn watcher counts and to heal missed events.
+const LIST_EVERY: Duration = Duration::from_secs(10);
+/// How soon a list that could not be had is asked for again.
+const LIST_RETRY: Duration = Duration::from_secs(1);
+/// A provider that wants to be left alone for longer is asked whether it still does; that costs no call, and notices an
+/// operator who reset its budget.
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
+/// How often budgets are read for `/stats` and metrics, while they are used.
+const BUDGET_EVERY: Duration = Duration::from_secs(10);
+
+/// The polling part.
+pub(super) struct Cycle {
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    lanes: Vec<Lane>,
+    wanted: Wanted,
+    jobs: JoinSet<Done>,
+    fetches: HashMap<Id, Fetch>,
+    started: Instant,
+    /// The task that reads the registry's list.
+    listing: Option<Id>,
+    list_at: Instant,
+    budget_at: Instant,
+    /// While leading.
+    epoch: Option<Epoch>,
+}
+
+/// A fetch under way.
+struct Fetch {
+    lane: schedule::Lane,
+    symbols: Vec<Symbol>,
+}
+
+/// What a task brought.
+enum Done {
+    Fetched(Fetched),
+    List(broker::Result<Vec<(Symbol, u64)>>),
+    Budgets,
+}
+
+impl Cycle {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: &Config,
+        cache: cache::Config,
+        commands: mpsc::Receiver<Command>,
+    ) -> Cycle {
+        let now = Instant::now();
+        let lane = |provider: &dyn Provider| {
+            Lane::new(provider.name(), config.interval.unwrap_or_else(|| provider.interval()), now)
+        };
+        let lanes: Vec<Lane> = shared.lanes.iter().map(|board| lane(&*board.provider)).collect();
+        let mut wanted = Wanted::new(Arc::clone(&shared), cache, min_age(&lanes));
+        for &symbol in config.pinned.iter().chain(&config.indices) {
+            wanted.keep(symbol, Duration::ZERO);
+        }
+        Cycle {
+            shared,
+            commands,
+            lanes,
+            wanted,
+            jobs: JoinSet::new(),
+            fetches: HashMap::new(),
+            started: now,
+            listing: None,
+            list_at: now,
+            budget_at: now,
+            epoch: None,
+        }
+    }
+
+    /// Polls until `stop`; fetches under way are given up.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut feed = self.shared.broker.feeds.subscribe(&[Channel::Subscriptions]);
+        let (mut role, mut paused) = (self.shared.role.subscribe(), self.shared.paused.subscribe());
+        let mut events = Vec::new();
+        loop {
+            let wake_at = self.wake_at();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                // Both senders are ours: they live as long as we do.
+                _ = role.changed() => {}
+                // What was dropped while it was paused was not sent.
+                _ = paused.changed() => self.wanted.forget_news(),
+                () = feed.next(&mut events) => {}
+                Some(command) = self.commands.recv() => self.obey(command),
+                Some(done) = self.jobs.join_next_with_id() => self.take_in(done),
+                () = sleep_until(wake_at) => {}
+            }
+            for event in events.drain(..) {
+                match event {
+                    Event::Message(_, payload) => self.wanted.hear(&payload, self.started.elapsed()),
+                    Event::Resumed | Event::Lagged(_) => self.list_at = Instant::now(),
+                    Event::Interrupted => {}
+                }
+            }
+            self.note_role();
+            if self.epoch.is_some() {
+                self.begin_list();
+                self.poll();
+            }
+        }
+        self.jobs.shutdown().await;
+    }
+
+    fn wake_at(&self) -> Instant {
+        let idle = Instant::now() + LIST_EVERY;
+        if self.epoch.is_none() {
+            return idle;
+        }
+        let polls = self.shared.paused.borrow().as_ref().is_some_and(|state| !state.is_all_paused());
+        let lanes = self.lanes.iter().filter(|_| polls).map(Lane::wake_at);
+        let list = self.listing.is_none().then_some(self.list_at);
+        lanes.chain(list).min().unwrap_or(idle)
+    }
+
+    fn note_role(&mut self) {
+        let epoch = match self.shared.role() {
+            Role::Leading { epoch, .. } => Some(epoch),
+            Role::Standby => None,
+        };
+        let before = std::mem::replace(&mut self.epoch, epoch);
+        if before == epoch {
+            return;
+        }
+        // Somebody else polled or polls now, or the broker lost what it knew: what we sent does not count.
+        self.wanted.forget_news();
+        let now = Instant::now();
+        self.list_at = now;
+        if before.is_none() {
+            for lane in &mut self.lanes {
+                lane.restart(now);
+            }
+        }
+        if epoch.is_none() {
+            self.jobs.abort_all();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Refresh(symbols) => self.wanted.refresh(symbols, self.started.elapsed()),
+            Command::SetInterval(lane, interval) => {
+                let now = Instant::now();
+                for (i, other) in self.lanes.iter_mut().enumerate() {
+                    if lane.is_none_or(|lane| lane == i) {
+                        other.set_interval(interval, now);
+                    }
+                }
+                self.wanted.set_min_age(min_age(&self.lanes), self.started.elapsed());
+            }
+        }
+    }
+
+    /// Asks for the registry's list, if it is time.
+    fn begin_list(&mut self) {
+        if self.listing.is_some() || self.list_at > Instant::now() {
+            return;
+        }
+        self.wanted.begin_list();
+        // An interruption in between brings it forward again.
+        self.list_at = Instant::now() + LIST_EVERY;
+        let registry = Arc::clone(&self.shared.broker.registry);
+        let task = self.jobs.spawn(async move { Done::List(registry.watched().await) });
+        self.listing = Some(task.id());
+    }
+
+    fn end_list(&mut self, list: broker::Result<Vec<(Symbol, u64)>>) {
+        self.listing = None;
+        if list.is_err() {
+            self.list_at = self.list_at.min(Instant::now() + LIST_RETRY);
+        }
+        let list = list.inspect_err(|error| debug!(%error, "who watches what could not be read")).ok();
+        self.wanted.end_list(list, self.started.elapsed());
+    }
+
+    /// Starts what is due.
+    fn poll(&mut self) {
+        let paused = self.shared.paused.borrow().clone();
+        let Some(paused) = paused.filter(|state| !state.is_all_paused()) else { return };
+        let now = Instant::now();
+        let mut used = false;
+        let shared = Arc::clone(&self.shared);
+        for (i, board) in (0u8..).zip(&shared.lanes) {
+            let (lane, own) = (schedule::Lane(i), &mut self.lanes[usize::from(i)]);
+            own.turn(now);
+            if paused.covers_provider(board.provider.name().as_str()) {
+                own.close(now);
+                continue;
+            }
+            if own.room() == 0 && self.wanted.hurries(lane) {
+                own.open();
+            }
+            while own.room() > 0 {
+                let at = now - self.started;
+                let batch = self.wanted.next_batch(lane, board.provider.batch(), !own.is_open(), &paused, at);
+                if batch.is_empty() {
+                    own.close(now);
+                    break;
+                }
+                own.begin_fetch();
+                let (provider, symbols) = (Arc::clone(&board.provider), batch.clone());
+                let task = self.jobs.spawn(async move { Done::Fetched(provider.fetch(&symbols).await) });
+                self.fetches.insert(task.id(), Fetch { lane, symbols: batch });
+                used = true;
+            }
+            board.queued.store(if own.is_open() { self.wanted.waiting() } else { 0 }, Ordering::Relaxed);
+        }
+        self.wanted.calm();
+        if used && self.budget_at <= now {
+            self.read_budgets(now);
+        }
+    }
+
+    fn read_budgets(&mut self, now: Instant) {
+        self.budget_at = now + BUDGET_EVERY;
+        let shared = Arc::clone(&self.shared);
+        self.jobs.spawn(async move {
+            for board in &shared.lanes {
+                board.provider.read_budget().await;
+            }
+            Done::Budgets
+        });
+    }
+
+    fn take_in(&mut self, done: Result<(Id, Done), JoinError>) {
+        match done {
+            Ok((id, Done::Fetched(fetched))) => self.settle(id, fetched),
+            Ok((_, Done::List(list))) => self.end_list(list),
+            Ok((_, Done::Budgets)) => {}
+            Err(failed) => self.lose(&failed),
+        }
+    }
+
+    /// A task was given up, or it panicked.
+    fn lose(&mut self, failed: &JoinError) {
+        if failed.is_panic() {
+            error!(%failed, "a task of the publisher panicked");
+        }
+        if self.listing == Some(failed.id()) {
+            self.end_list(Err(broker::BrokerError::Unavailable("given up".into())));
+        }
+        if let Some(Fetch { lane, symbols }) = self.fetches.remove(&failed.id()) {
+            self.lanes[usize::from(lane.0)].end_fetch(false, Instant::now());
+            let outcome = if failed.is_panic() { Outcome::Failed } else { Outcome::NotAsked };
+            for symbol in symbols {
+                self.wanted.done(symbol, outcome, self.started.elapsed());
+            }
+        }
+    }
+
+    /// Takes in what a fetch got.
+    fn settle(&mut self, id: Id, fetched: Fetched) {
+        let Some(Fetch { lane, symbols }) = self.fetches.remove(&id) else { return };
+        let now = self.started.elapsed();
+        self.settle_lane(lane, symbols.len(), fetched.left.as_ref());
+        for symbol in symbols {
+            self.wanted.done(symbol, outcome(symbol, &fetched), now);
+        }
+        if !self.shared.role().is_leading() {
+            self.shared.meters.not_leading.increment(fetched.quotes.len() as u64);
+            return;
+        }
+        let got = fetched.quotes.len();
+        let news = self.wanted.news(fetched.quotes, now);
+        let unchanged = (got - news.len()) as u64;
+        self.shared.unchanged.fetch_add(unchanged, Ordering::Relaxed);
+        self.shared.meters.unchanged.increment(unchanged);
+        if !news.is_empty() {
+            self.shared.push(news);
+        }
+    }
+
+    /// What a fetch left undone holds its lane.
+    fn settle_lane(&mut self, lane: schedule::Lane, symbols: usize, left: Option<&Left>) {
+        let (own, board) = (&mut self.lanes[usize::from(lane.0)], &self.shared.lanes[usize::from(lane.0)]);
+        let now = Instant::now();
+        let asked = left.is_none_or(|left| matches!(left.why, Why::Failed(_)) || left.symbols.len() < symbols);
+        own.end_fetch(asked, now);
+        board.expected.fetch_add(u64::from(asked), Ordering::Relaxed);
+        if let Some(Left { why, retry_in, symbols }) = left {
+            let (provider, left) = (board.provider.name().as_str(), symbols.len());
+            debug!(provider, ?why, left, retry_in_s = retry_in.as_secs_f64(), "a fetch was not completed");
+            if !retry_in.is_zero() {
+                own.hold((*retry_in).min(LONGEST_HOLD), now);
+            }
+        }
+    }
+}
+
+/// What became of one symbol of a fetch.
+fn outcome(symbol: Symbol, fetched: &Fetched) -> Outcome {
+    if let Some(left) = fetched.left.as_ref().filter(|left| left.symbols.contains(&symbol)) {
+        return match &left.why {
+            Why::Failed(Failure::Transient(_) | Failure::Malformed(_)) => Outcome::Failed,
+            Why::Failed(_) | Why::Budget | Why::Open | Why::Parked => Outcome::NotAsked,
+        };
+    }
+    match fetched.missing.iter().find(|(other, _)| *other == symbol) {
+        Some((_, Missing::UnknownSymbol)) => Outcome::Unknown,
+        Some((_, Missing::NoData)) => Outcome::NoData,
+        // Asked for and answered; what is not among the quotes has nothing new (`replay`).
+        None => Outcome::Refreshed,
+    }
+}
+
+/// Half the shortest interval: a symbol polled out of turn is polled again in the next cycle or the one after, and the
+/// grid of cycles says how often otherwise.
+fn min_age(lanes: &[Lane]) -> Duration {
+    lanes.iter().map(Lane::interval).min().unwrap_or_default() / 2
+}
