@@ -7,9 +7,11 @@ pub mod client;
 pub mod gateway;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod redis;
 pub mod reports;
 pub mod switch;
+pub mod token;
 pub mod vendor;
 
 use std::time::Duration;
