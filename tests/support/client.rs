@@ -36,6 +36,13 @@ impl Client {
         Client { stream }
     }
 
+    /// Connects to `path` if it is let in.
+    pub async fn open_or_not(address: SocketAddr, path: &str) -> Option<Client> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (stream, _) = client_async(format!("ws://{address}{path}"), stream).await.ok()?;
+        Some(Client { stream })
+    }
+
     /// Connects to `path` with more headers and reads nothing; what the handshake was answered with.
     pub async fn with_headers(
         address: SocketAddr,
@@ -62,6 +69,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends a text message.
     pub async fn say(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.expect("the gateway reads");
+    }
+
+    /// Sends a text message if the gateway still reads.
+    pub async fn try_say(&mut self, text: &str) -> Result<(), Error> {
+        self.stream.send(Message::text(text)).await
     }
 
     /// Sends any message.
