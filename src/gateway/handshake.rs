@@ -224,14 +224,14 @@ fn is_key(key: &str) -> bool {
     body.len() == 22 && body.bytes().all(alphabet) && body.ends_with(['A', 'Q', 'g', 'w'])
 }
 
-/// The token of `Authorization: Bearer …`.
+/// The token of `Authorization: Bearer …`, possibly empty; other schemes are not ours to refuse.
 fn bearer(head: &Parts) -> Result<Option<String>, Refusal> {
     if !head.headers.contains_key(AUTHORIZATION) {
         return Ok(None);
     }
     let value = only(head, &AUTHORIZATION, "exactly one Authorization header may be given")?;
-    let token = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| value[7..].trim());
-    Ok(token.map(str::to_owned))
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()))
 }
 
 /// The subprotocols `bearer, <token>`: what to answer, and the token.
