@@ -29,6 +29,7 @@
 //!
 //! - [`config`]: file, environment and flags to each part's types;
 //! - [`logging`]: one event a line, as text or JSON;
+//! - [`crash`]: work that goes on after a panic in it;
 //! - [`roles`]: which parts run in a process, started and stopped in order;
 //! - [`cli`]: the command line, logs, exit codes.
 pub mod api;
@@ -36,6 +37,7 @@ pub mod broker;
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod gateway;
 pub mod hub;
 pub mod logging;

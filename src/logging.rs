@@ -8,6 +8,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::{self, PanicHookInfo};
 
+use metrics::{counter, describe_counter};
 use tracing::Subscriber;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -69,7 +70,9 @@ where
 /// Logs panics instead of printing them. One that would not be logged is printed: a panic is never silent.
 pub fn log_panics() {
     let print = panic::take_hook();
+    describe_counter!("tickcast_panics_total", "Defects that showed as panics; each is contained and logged");
     panic::set_hook(Box::new(move |info| {
+        counter!("tickcast_panics_total").increment(1);
         if tracing::enabled!(tracing::Level::ERROR) {
             log_panic(info);
         } else {

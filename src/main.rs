@@ -3,8 +3,9 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Parser as _;
+use tickcast::cli::report::Report;
 use tickcast::cli::{self, Cli, Command, Common, Exit};
 use tickcast::config::{self, Flag, Loaded, Purpose, Role};
 use tickcast::logging;
@@ -30,9 +31,12 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => run_role(&cli.common, Role::Serve, args.flags()),
         Command::Gateway(args) => run_role(&cli.common, Role::Gateway, args.flags()),
         Command::Publisher(args) => run_role(&cli.common, Role::Publisher, args.flags()),
-        Command::Tail(_) => Err(not_built("tail")),
-        Command::Control(_) => Err(not_built("control")),
-        Command::Quota(_) => Err(not_built("quota")),
+        Command::Tail(args) => {
+            small_runtime()?.block_on(cli::tail::run(args))?;
+            Ok(Exit::Ok)
+        }
+        Command::Control(args) => hand_out(small_runtime()?.block_on(cli::control::run(&cli.common, args))?),
+        Command::Quota(args) => hand_out(small_runtime()?.block_on(cli::quota::run(&cli.common, args))?),
         Command::Config(args) => {
             let output = cli::config::run(&cli.common, args)?;
             tell(&output.warnings);
@@ -40,10 +44,17 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Command::Healthcheck(args) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
-            let verdict = runtime.block_on(cli::healthcheck::run(&cli.common, args))?;
+            let verdict = small_runtime()?.block_on(cli::healthcheck::run(&cli.common, args))?;
             print(&format!("{}\n", verdict.line))?;
             Ok(if verdict.is_healthy { Exit::Ok } else { Exit::Unhealthy })
+        }
+        Command::Completions(args) => {
+            print(&cli::shell::completions(args))?;
+            Ok(Exit::Ok)
+        }
+        Command::Man(args) => {
+            print(&cli::shell::man(args)?)?;
+            Ok(Exit::Ok)
         }
     }
 }
@@ -56,6 +67,11 @@ fn run_role(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<Exi
     Ok(Exit::Ok)
 }
 
+/// For commands that talk to a role.
+fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")
+}
+
 /// What every role begins with: its configuration, its log.
 fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loaded, logging::Levels)> {
     let loaded = config::load(&common.input(role, Purpose::Run, flags))?;
@@ -66,8 +82,13 @@ fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loade
     Ok((loaded, levels))
 }
 
-fn not_built(command: &str) -> anyhow::Error {
-    anyhow!("`{command}` is not built into this binary yet")
+/// Each part of a report where it belongs.
+fn hand_out(report: Report) -> anyhow::Result<Exit> {
+    print(&report.told)?;
+    for note in report.notes {
+        tell(&format!("tickcast: {note}\n"));
+    }
+    report.problem.map_or(Ok(Exit::Ok), |problem| Err(problem.into()))
 }
 
 /// Writes to standard output. A reader who has seen enough (`| head`) is no failure.

@@ -4,11 +4,14 @@
 //! asked to leave while quotes still flow, then the gateway ends, then the publisher hands over, then the ops port and the
 //! broker. A second signal ends the process at once.
 
+mod log_level;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -17,14 +20,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api;
-use crate::broker::{self, Broker, Channel, Event};
-use crate::config::{Config, Role, log};
+use crate::broker::{self, Broker};
+use crate::config::{Config, Role};
+use crate::crash;
 use crate::gateway::{self, Gateway};
 use crate::logging::Levels;
 use crate::market::Symbol;
 use crate::ops::metrics::Exposition;
 use crate::ops::{self, Ops};
-use crate::protocol::control::{self, Control};
 use crate::provider;
 use crate::publisher::{self, Publisher};
 
@@ -67,9 +70,12 @@ struct Parts {
     stop: CancellationToken,
 }
 
+/// The publisher that runs now: one that panicked is followed by a new one.
+type CurrentPublisher = Arc<Mutex<publisher::Handle>>;
+
 /// A publisher that runs.
 struct Publishing {
-    handle: publisher::Handle,
+    handle: CurrentPublisher,
     task: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -103,7 +109,8 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     let metrics = Exposition::install()?;
     let broker = broker::start(&config.broker)?;
     let (tasks, draining, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    tasks.spawn(obey_log_level(broker.clone(), levels, stop.clone()));
+    let process = format!("{role} (pid {})", std::process::id());
+    tasks.spawn(log_level::obey(process, broker.clone(), levels, stop.clone()));
     let providers = match role {
         Role::Serve if !config.publisher.enabled => Vec::new(),
         Role::Serve | Role::Publisher => {
@@ -123,7 +130,7 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     let sources = ops::Sources {
         broker: broker.clone(),
         gateway: gateway.as_ref().map(Gateway::handle),
-        publisher: publishing.as_ref().map(|publishing| Arc::new(Reported(publishing.handle.clone())) as _),
+        publisher: publishing.as_ref().map(|publishing| Arc::new(Reported(Arc::clone(&publishing.handle))) as _),
         metrics,
         started,
         ready_grace: config.gateway.ready_grace,
@@ -144,11 +151,27 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
 
 /// Starts polling and publishing.
 fn start_publisher(config: &Config, broker: &Broker, providers: Vec<Arc<dyn provider::Provider>>) -> Publishing {
-    let name = format!("{}-{:08x}", config.gateway.name, fastrand::u32(..));
-    let parts = publisher::Parts { name, broker: broker.clone(), providers, cache: config.cache.clone() };
-    let publisher = Publisher::new(parts, &config.publisher);
-    let (handle, stop) = (publisher.handle(), CancellationToken::new());
-    let task = tokio::spawn(publisher.run(stop.clone()));
+    let (broker, cache, name) = (broker.clone(), config.cache.clone(), config.gateway.name.clone());
+    let config = config.publisher.clone();
+    // A name of its own for each: a new one must not go on with the numbers of one that panicked.
+    let make = move || {
+        let name = format!("{name}-{:08x}", fastrand::u32(..));
+        let parts =
+            publisher::Parts { name, broker: broker.clone(), providers: providers.clone(), cache: cache.clone() };
+        Publisher::new(parts, &config)
+    };
+    let mut first = Some(make());
+    let handle = Arc::new(Mutex::new(first.as_ref().expect("just made").handle()));
+    let (current, stop) = (Arc::clone(&handle), CancellationToken::new());
+    let token = stop.clone();
+    let task = tokio::spawn(async move {
+        let work = || {
+            let publisher = first.take().unwrap_or_else(&make);
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = publisher.handle();
+            publisher.run(token.clone())
+        };
+        crash::contain("publisher", &token, work).await;
+    });
     Publishing { handle, task, stop }
 }
 
@@ -175,19 +198,34 @@ fn welcome(config: &Config, public: SocketAddr, ops: SocketAddr) {
 }
 
 /// The publisher, as the ops port sees it.
-struct Reported(publisher::Handle);
+struct Reported(CurrentPublisher);
 
+impl Reported {
+    fn now(&self) -> publisher::Handle {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
 impl ops::Publishing for Reported {
     fn health(&self) -> Value {
-        serde_json::to_value(self.0.health()).unwrap_or_default()
+        serde_json::to_value(self.now().health()).unwrap_or_default()
     }
 
     fn stats(&self) -> Value {
-        serde_json::to_value(self.0.stats()).unwrap_or_default()
+        serde_json::to_value(self.now().stats()).unwrap_or_default()
     }
 
     fn set_gauges(&self) {
-        self.0.set_gauges();
+        self.now().set_gauges();
+    }
+
+    async fn budgets(&self) -> Value {
+        serde_json::to_value(self.now().budgets().await).unwrap_or_default()
+    }
+
+    async fn reset_budget(&self, name: provider::Name) -> Result<(), ops::ResetError> {
+        self.now().reset_budget(name).await.ok_or(ops::ResetError::NoBudget(name))?.map_err(Into::into)
     }
 }
 
@@ -208,40 +246,6 @@ async fn stop(parts: Parts) {
     parts.tasks.wait().await;
     parts.ops.stop().await;
     parts.broker.shutdown().await;
-}
-
-/// Changes what is logged when a control message says so.
-async fn obey_log_level(broker: Broker, levels: Levels, stop: CancellationToken) {
-    let mut feed = broker.feeds.subscribe(&[Channel::Control]);
-    let mut events = Vec::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = feed.next(&mut events) => {}
-        }
-        for event in events.drain(..) {
-            let Event::Message(_, payload) = event else { continue };
-            let Ok(control::Message { control: Control::LogLevel { level }, .. }) = control::read(&payload) else {
-                continue;
-            };
-            let outcome = match level.parse::<log::Level>().map(|level| levels.set(&level)) {
-                Ok(Ok(())) => {
-                    info!(level, "log level changed by a control message");
-                    "ok"
-                }
-                Ok(Err(error)) => {
-                    warn!(level, %error, "the log level could not be changed");
-                    "failed"
-                }
-                Err(error) => {
-                    warn!(level, %error, "not a log level");
-                    "refused"
-                }
-            };
-            let labels = [("action", "log_level"), ("outcome", outcome)];
-            metrics::counter!("tickcast_control_messages_total", &labels).increment(1);
-        }
-    }
 }
 
 /// SIGTERM and SIGINT.

@@ -57,7 +57,7 @@ fn secret() -> Auth {
     Auth::Jwt(Jwt { keys, audience: Some("quotes".into()), issuer: None, leeway: Duration::ZERO })
 }
 
-fn good_for(seconds: i64, more: Value) -> String {
+fn good_for(seconds: i64, more: &Value) -> String {
     let mut claims = json!({"exp": seconds_from_now(seconds), "aud": "quotes"});
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     hs256(SECRET, &claims)
@@ -135,19 +135,19 @@ async fn a_jwt_must_be_signed_in_time_and_for_us() {
 #[tokio::test]
 async fn a_socket_is_warned_before_its_token_ends_closed_when_it_does_and_stays_with_a_new_one() {
     let world = World::new(secret()).await;
-    let token = good_for(6, json!({}));
+    let token = good_for(6, &json!({}));
     let mut closing = world.client(&format!("/ws?token={token}")).await;
     let mut staying = world.client(&format!("/ws?symbols=A&token={token}")).await;
     staying.next_of("subscribed").await;
     let warning = closing.next_of("auth_expiring").await;
     assert!((1..=6_000).contains(&warning["expires_in_ms"].as_u64().unwrap()), "{warning}");
     staying.next_of("auth_expiring").await;
-    staying.say(&auth(&good_for(600, json!({})))).await;
+    staying.say(&auth(&good_for(600, &json!({})))).await;
     assert_eq!(staying.next_of("authenticated").await["type"], "authenticated");
     assert_eq!(closing.close_code().await, 4401, "nobody sent another token");
     world.publish(r#"{"symbol":"A","seq":1}"#).await;
     assert_eq!(staying.next().await["seq"], 1, "the same socket, the same subscriptions");
-    let mut far = world.client(&format!("/ws?token={}", good_for(600, json!({})))).await;
+    let mut far = world.client(&format!("/ws?token={}", good_for(600, &json!({})))).await;
     assert_eq!(far.ask(r#"{"action":"ping"}"#).await["type"], "pong", "no warning while there is time");
     world.gateway.stop().await;
 }
@@ -155,7 +155,7 @@ async fn a_socket_is_warned_before_its_token_ends_closed_when_it_does_and_stays_
 #[tokio::test]
 async fn a_symbols_claim_narrows_what_may_be_watched_now_and_after_a_refresh() {
     let world = World::new(secret()).await;
-    let token = good_for(600, json!({"symbols": ["AAPL", "BTC-*"]}));
+    let token = good_for(600, &json!({"symbols": ["AAPL", "BTC-*"]}));
     let mut client = world.client(&format!("/ws?token={token}&symbols=AAPL,MSFT")).await;
     let ack = client.next().await;
     assert_eq!((&ack["symbols"], ack["rejected"][0]["code"].as_str()), (&json!(["AAPL"]), Some("forbidden_symbol")));
@@ -166,7 +166,7 @@ async fn a_symbols_claim_narrows_what_may_be_watched_now_and_after_a_refresh() {
     );
     world.publish(r#"[{"symbol":"MSFT"},{"symbol":"AAPL"}]"#).await;
     assert_eq!(client.next().await["symbol"], "AAPL");
-    client.say(&auth(&good_for(600, json!({"symbols": "BTC-*"})))).await;
+    client.say(&auth(&good_for(600, &json!({"symbols": "BTC-*"})))).await;
     assert_eq!(client.next_of("unsubscribed").await["symbols"], json!(["AAPL"]));
     world.publish(r#"[{"symbol":"AAPL"},{"symbol":"BTC-USDT"}]"#).await;
     assert_eq!(client.next().await["symbol"], "BTC-USDT");

@@ -1,62 +1,13 @@
 //! The binary as its users meet it: exit codes, what goes where, what is told.
 
+mod support;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 
-use tempfile::TempDir;
-
-/// A working directory of its own, so that no `.env` of the machine gets in.
-struct Run {
-    dir: TempDir,
-    command: Command,
-}
-
-/// What a run left.
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn tickcast(args: &[&str]) -> Run {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tickcast"));
-    command.args(args).env_clear().current_dir(dir.path());
-    Run { dir, command }
-}
-
-impl Run {
-    fn env(mut self, name: &str, value: &str) -> Run {
-        self.command.env(name, value);
-        self
-    }
-
-    fn file(self, name: &str, text: &str) -> Run {
-        std::fs::write(self.dir.path().join(name), text).expect("a file");
-        self
-    }
-
-    fn ends(mut self) -> Ended {
-        let output = self.command.output().expect("the binary runs");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Ended {
-            code: output.status.code().expect("it ends by itself"),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
-    }
-}
-
-impl Ended {
-    #[track_caller]
-    fn with_code(self, code: i32) -> Ended {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.out, self.err);
-        self
-    }
-}
+use support::binary::tickcast;
 
 #[test]
 fn every_mistake_is_told_at_once_on_standard_error() {
@@ -151,12 +102,11 @@ fn help_tells_the_exit_codes() {
     }
 }
 
-#[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
-    let mut run = tickcast(&["config", "--json"]);
-    let mut child = run.command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
-    drop(child.stdout.take());
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut running = tickcast(&["config", "--json"]).starts();
+    running.close_output();
+    assert_eq!(running.end().await.0.code(), Some(0));
 }
 
 /// Answers one request with these bytes, and gives back what was asked.
@@ -257,4 +207,41 @@ fn the_committed_profile_is_shown_for_the_gateway() {
         .with_code(0);
     assert!(ended.out.contains("format = \"json\""), "{}", ended.out);
     assert_eq!(ended.err, "");
+}
+
+#[test]
+fn completions_know_every_command_and_what_may_follow() {
+    for (shell, knows) in [("bash", "_tickcast()"), ("zsh", "#compdef tickcast"), ("fish", "complete -c tickcast")] {
+        let script = tickcast(&["completions", shell]).ends().with_code(0).out;
+        for word in [knows, "healthcheck", "set-interval", "alphavantage"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    tickcast(&["completions", "csh"]).ends().with_code(64);
+
+    let script = tickcast(&["completions", "bash"]).ends().out;
+    for (words, expected) in [("tickcast control pa", "pause"), ("tickcast quota reset bin", "binance")] {
+        let last = words.rsplit(' ').next().expect("a word");
+        let complete = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _tickcast tickcast {last} x; echo ${{COMPREPLY[@]}}"
+        );
+        let answer = std::process::Command::new("bash").args(["--norc", "-c", &complete]).output().expect("bash runs");
+        let (out, err) = (String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+        assert_eq!(out.trim(), expected, "{words}: {err}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_its_examples() {
+    let run = tickcast(&["man", "--out", "share/man1"]);
+    let pages = run.path().join("share/man1");
+    let (ended, _dir) = run.ends_and_stays();
+    let paths = ended.with_code(0).out;
+    for command in ["", "-serve", "-tail", "-control", "-control-pause", "-quota-reset", "-completions"] {
+        let name = format!("tickcast{command}.1");
+        assert!(paths.lines().any(|path| path.ends_with(&name)), "{name} is not in {paths}");
+    }
+    let page = std::fs::read_to_string(pages.join("tickcast-tail.1")).expect("a page");
+    assert!(page.contains("Examples:") && page.contains("max\\-rate"), "{page}");
+    tickcast(&["man", "--out", "/dev/null/x"]).ends().with_code(70);
 }

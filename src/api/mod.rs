@@ -1,6 +1,6 @@
 //! What the public port serves besides the socket: the demo page, a short health.
 //!
-//! Every answer carries the security headers of [`secured`]; the page loads nothing from elsewhere.
+//! Every answer carries the security headers of `secured`; the page loads nothing from elsewhere.
 
 mod page;
 

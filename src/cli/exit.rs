@@ -4,6 +4,9 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use super::reach::ReachError;
+use super::report::Problem;
+use super::tail::TailError;
 use crate::broker::BrokerError;
 use crate::config::Mistakes;
 
@@ -40,6 +43,14 @@ impl Exit {
         while let Some(error) = cause {
             if error.is::<Mistakes>() {
                 return Exit::Usage;
+            }
+            let own = [
+                error.downcast_ref().map(TailError::exit),
+                error.downcast_ref().map(ReachError::exit),
+                error.downcast_ref().map(Problem::exit),
+            ];
+            if let Some(exit) = own.into_iter().flatten().next() {
+                return exit;
             }
             if let Some(BrokerError::Unavailable(_)) = error.downcast_ref() {
                 return Exit::Unavailable;

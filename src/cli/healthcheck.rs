@@ -1,23 +1,14 @@
 //! `tickcast healthcheck`: one question to the ops port, for Docker and scripts.
-//!
-//! A bare HTTP/1.1 client: no proxy of the environment, no redirect, no TLS, one connection, one deadline for all of it,
-//! and an answer of at most 64 KiB.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{Request, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use url::Url;
 
 use super::Common;
+use super::ops_port::{self, NoAnswer, Question};
 use super::role::OpsArgs;
 use crate::config::{self, Mistakes, Purpose, Role};
-use crate::ops;
 
 /// Shown by `healthcheck --help`.
 pub const EXAMPLES: &str = "\
@@ -28,9 +19,6 @@ Examples:
   HEALTHCHECK CMD [\"tickcast\", \"healthcheck\"]             in a Dockerfile
 
 Prints one line. Exit code 0 when the answer is healthy, 1 otherwise.";
-
-/// An answer of `/health` has some hundred bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// `healthcheck`'s flags.
 #[derive(Debug, Args)]
@@ -57,14 +45,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn health_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
-    if url.scheme() != "http" || !url.has_host() {
-        return Err("http://host:port, as the ops port speaks it".into());
-    }
-    if url.path() == "/" {
-        url.set_path("/health");
-    }
-    Ok(url)
+    let url = ops_port::parse(text)?;
+    Ok(if url.path() == "/" { ops_port::at(&url, "/health") } else { url })
 }
 
 /// What was found.
@@ -76,21 +58,6 @@ pub struct Verdict {
     pub line: String,
 }
 
-/// Why there is no healthy answer.
-#[derive(Debug, thiserror::Error)]
-enum Unhealthy {
-    #[error("no connection: {0}")]
-    Connect(#[source] std::io::Error),
-    #[error("no HTTP answer: {0}")]
-    Http(#[from] hyper::Error),
-    #[error("the answer cannot be read: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
-    #[error("no answer within {} s", .0.as_secs_f64())]
-    TimedOut(Duration),
-    #[error("{0}")]
-    Status(String),
-}
-
 /// Asks.
 ///
 /// # Errors
@@ -100,10 +67,9 @@ pub async fn run(common: &Common, args: &HealthcheckArgs) -> Result<Verdict, Mis
         Some(url) => url.clone(),
         None => configured_url(common, args)?,
     };
-    let asked = tokio::time::timeout(args.timeout_s, ask(&url)).await;
-    let status = asked.unwrap_or(Err(Unhealthy::TimedOut(args.timeout_s)));
-    let (is_healthy, told) = match status {
-        Ok(status) => (status == "healthy" || args.allow_degraded && status == "degraded", status),
+    let (is_healthy, told) = match ask(&url, args.timeout_s).await {
+        Ok(Ok(status)) => (status == "healthy" || args.allow_degraded && status == "degraded", status),
+        Ok(Err(code)) => (false, format!("unhealthy: HTTP {code}")),
         Err(reason) => (false, format!("unhealthy: {reason}")),
     };
     Ok(Verdict { is_healthy, line: format!("{told} ({url})") })
@@ -111,64 +77,21 @@ pub async fn run(common: &Common, args: &HealthcheckArgs) -> Result<Verdict, Mis
 
 fn configured_url(common: &Common, args: &HealthcheckArgs) -> Result<Url, Mistakes> {
     let loaded = config::load(&common.input(args.role, Purpose::Find, args.ops.flags()))?;
-    Ok(url_of(&loaded.config.ops))
+    Ok(ops_port::at(&ops_port::url_of(&loaded.config.ops), "/health"))
 }
 
-/// Where to reach a port that is bound as configured.
-fn url_of(ops: &ops::Config) -> Url {
-    let host = match ops.bind {
-        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        address => address,
-    };
-    let socket = std::net::SocketAddr::new(host, ops.port);
-    Url::parse(&format!("http://{socket}/health")).expect("a socket address makes a URL's authority")
-}
-
-/// The `status` of the answer.
-async fn ask(url: &Url) -> Result<String, Unhealthy> {
-    let authority = url.authority();
-    let port = url.port_or_known_default().unwrap_or(80);
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, port)).await.map_err(Unhealthy::Connect)?;
-    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(&url[url::Position::BeforePath..url::Position::AfterQuery])
-        .header(header::HOST, authority)
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .expect("a parsed URL's path and authority are valid in a request");
-    let exchange = async {
-        let answer = client.send_request(request).await?;
-        let code = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(Unhealthy::Body)?;
-        Ok::<_, Unhealthy>((code, body.to_bytes()))
-    };
-    // the connection only moves bytes for the exchange; its own end, or error, adds nothing
-    let (code, body) = tokio::select! {
-        answer = exchange => answer?,
-        Err(error) = connection => return Err(error.into()),
-    };
-    let health: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    match health["status"].as_str() {
-        Some(status) if code.is_success() || status != "healthy" => Ok(status.to_owned()),
-        _ => Err(Unhealthy::Status(format!("HTTP {code}"))),
-    }
+/// The `status` of the answer; the HTTP status where there is none.
+async fn ask(url: &Url, within: Duration) -> Result<Result<String, hyper::StatusCode>, NoAnswer> {
+    let answer = Question::get(url).ask(within).await?;
+    Ok(match answer.json()["status"].as_str() {
+        Some(status) if answer.status.is_success() || status != "healthy" => Ok(status.to_owned()),
+        _ => Err(answer.status),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_on_all_interfaces_is_asked_on_loopback() {
-        let url = |bind: &str| {
-            let ops = ops::Config { bind: bind.parse().unwrap(), port: 8082, admin_token: None };
-            url_of(&ops).to_string()
-        };
-        assert_eq!(url("0.0.0.0"), "http://127.0.0.1:8082/health");
-        assert_eq!(url("::"), "http://[::1]:8082/health");
-        assert_eq!(url("10.1.2.3"), "http://10.1.2.3:8082/health");
-    }
 
     #[test]
     fn a_url_without_a_path_gets_one() {

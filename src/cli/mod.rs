@@ -7,8 +7,12 @@ pub mod config;
 pub mod control;
 pub mod exit;
 pub mod healthcheck;
+mod ops_port;
 pub mod quota;
+pub mod reach;
+pub mod report;
 pub mod role;
+pub mod shell;
 pub mod tail;
 
 use std::path::Path;
@@ -63,6 +67,12 @@ pub enum Command {
     /// Ask the local ops port whether it is healthy
     #[command(after_help = healthcheck::EXAMPLES)]
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the script that completes this command line in a shell
+    #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
+    Completions(shell::CompletionsArgs),
+    /// Write the manual pages
+    #[command(hide = true, after_help = shell::MAN_EXAMPLES)]
+    Man(shell::ManArgs),
 }
 
 /// Flags of every command.

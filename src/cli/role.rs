@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::{Flag, Role};
+use crate::provider;
 
 /// Shown by `serve --help`.
 pub const SERVE_EXAMPLES: &str = "\
@@ -159,6 +160,18 @@ impl ProviderArgs {
 
 fn flag(name: &'static str, value: Option<&String>) -> Vec<Flag> {
     value.map(|value| Flag::named(name, value)).into_iter().collect()
+}
+
+/// `--provider` of commands that take one that exists.
+impl clap::ValueEnum for provider::Name {
+    fn value_variants<'a>() -> &'a [provider::Name] {
+        &provider::Name::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let value = clap::builder::PossibleValue::new(self.as_str());
+        Some(if *self == provider::Name::Massive { value.alias("polygon") } else { value })
+    }
 }
 
 /// `--role`, for commands that look at a role from outside.

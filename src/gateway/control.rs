@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use metrics::counter;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -31,7 +31,8 @@ pub(super) struct Controlled {
 }
 
 /// Obeys control messages until `stop`.
-pub(super) async fn run(controlled: Controlled, mut messages: mpsc::Receiver<Bytes>, stop: CancellationToken) {
+pub(super) async fn run(controlled: &Controlled, messages: &Mutex<mpsc::Receiver<Bytes>>, stop: &CancellationToken) {
+    let mut messages = messages.lock().await;
     loop {
         let payload = tokio::select! {
             () = stop.cancelled() => return,

@@ -104,7 +104,8 @@ impl Snapshots {
         self.wake.notify_one();
     }
 
-    fn ask_recovery(&self) {
+    /// Asks for the last known quotes of everything watched, for every watcher who has an older one.
+    pub(super) fn ask_recovery(&self) {
         self.recover.store(true, Ordering::Release);
         self.wake.notify_one();
     }

@@ -51,6 +51,9 @@ pub(super) enum Order {
     Stop,
     /// Describe the open connections.
     Describe(oneshot::Sender<Vec<super::shard::Description>>),
+    /// Panic, which nothing else can be asked to.
+    #[cfg(test)]
+    Panic,
 }
 
 /// One shard's inbox.
@@ -65,7 +68,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) adopted: Vec<Adopted>,
+    pub(super) adopted: VecDeque<Adopted>,
     pub(super) orders: VecDeque<Order>,
     pub(super) queue: VecDeque<Waiting>,
     /// Updates and notices in `queue`.
@@ -93,7 +96,7 @@ impl Inbox {
     /// Hands over a connection.
     pub(super) fn adopt(&self, adopted: Adopted) {
         self.load.fetch_add(1, Ordering::Relaxed);
-        self.lock().adopted.push(adopted);
+        self.lock().adopted.push_back(adopted);
         self.wake();
     }
 

@@ -1,7 +1,7 @@
 //! What this gateway's clients watch, summed over its shards, and the task that reports it to the broker's registry.
 //!
 //! Shards tell their absolute counts a few times a second; nothing here is touched per delivery. Readers that are not
-//! sockets (REST, SSE) count through [`Interest::hold`]. Bounded by what clients may watch.
+//! sockets (REST, SSE) count as one source more, through [`Interest::set`]. Bounded by what clients may watch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -47,6 +47,15 @@ impl Interest {
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Sets all of one source's counts to nothing.
+    pub(super) fn forget(&self, source: u16) {
+        let counted = |(&symbol, sources): (&Symbol, &Vec<(u16, u32)>)| {
+            sources.iter().any(|&(other, _)| other == source).then_some((symbol, 0))
+        };
+        let counts: Vec<(Symbol, u32)> = self.lock().counts.iter().filter_map(counted).collect();
+        self.set(source, &counts);
     }
 
     /// Every symbol with a watcher.
@@ -134,5 +143,7 @@ mod tests {
         changed.sort();
         assert_eq!(changed, [(symbol("A"), 1), (symbol("B"), 0)]);
         assert_eq!((interest.watched(), interest.take_changed()), (vec![symbol("A")], vec![]));
+        interest.forget(1);
+        assert_eq!((interest.watched(), interest.take_changed()), (vec![], vec![(symbol("A"), 0)]));
     }
 }

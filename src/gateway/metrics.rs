@@ -53,6 +53,11 @@ impl ShardMetrics {
         self.out_of_order.increment(now.out_of_order - before.out_of_order);
     }
 
+    /// The hub is a new one, which has done nothing yet.
+    pub(super) fn start_over(&mut self) {
+        self.counted = Counters::default();
+    }
+
     pub(super) fn fanout(&self, taken: Duration) {
         self.fanout.record(taken);
     }

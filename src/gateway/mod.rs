@@ -39,7 +39,7 @@ use std::time::Duration;
 use axum::Router;
 use hashbrown::DefaultHashBuilder;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -52,6 +52,7 @@ pub use shard::Description;
 pub use tls::TlsError;
 
 use crate::broker::{Broker, Channel, GatewayId};
+use crate::crash;
 use crate::hub::Watched;
 use crate::protocol::publication::Coding;
 use crate::protocol::reader::{Binary, ReadLimits};
@@ -191,7 +192,10 @@ impl Gateway {
             Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, drain: CancellationToken::new() };
         handle.start_tasks(broker, &tasks, &stopped);
         if let Some((certificate, seen)) = certificate {
-            tasks.spawn(tls::watch(certificate, seen, stopped.clone()));
+            let token = stopped.clone();
+            contain("certificate", &tasks, &stopped, move || {
+                tls::watch(Arc::clone(&certificate), seen.clone(), token.clone())
+            });
         }
         front.auth.start(&tasks, &stopped).await;
         tasks.spawn(listener::run(front, listener, tasks.clone(), closed.clone()));
@@ -229,7 +233,7 @@ impl Gateway {
         }
         let joined = tokio::task::spawn_blocking(move || {
             for thread in self.threads {
-                // A shard that panicked has logged it.
+                // A shard contains its panics; one that could not has logged it.
                 let _ = thread.join();
             }
         });
@@ -244,19 +248,30 @@ impl Handle {
     fn start_tasks(&self, broker: &Broker, tasks: &TaskTracker, stop: &CancellationToken) {
         let (to_control, controls) = mpsc::channel(control::MAX_WAITING);
         let fanout = &self.fanout;
-        let feed = broker.feeds.subscribe(&[Channel::Updates, Channel::Control]);
-        tasks.spawn(feed::run(Arc::clone(fanout), feed, to_control, stop.clone()));
-        tasks.spawn(feed::fetch(Arc::clone(fanout), stop.clone()));
-        let controlled = control::Controlled {
+        let (feeds, shared, token) = (Arc::clone(&broker.feeds), Arc::clone(fanout), stop.clone());
+        contain("feed", tasks, stop, move || {
+            let feed = feeds.subscribe(&[Channel::Updates, Channel::Control]);
+            feed::run(Arc::clone(&shared), feed, to_control.clone(), token.clone())
+        });
+        let (shared, token) = (Arc::clone(fanout), stop.clone());
+        contain("fetch", tasks, stop, move || feed::fetch(Arc::clone(&shared), token.clone()));
+        let controlled = Arc::new(control::Controlled {
             fanout: Arc::clone(fanout),
             publish: Arc::clone(&broker.publish),
             gateway: self.id.clone(),
             drain: self.drain.clone(),
-        };
-        tasks.spawn(control::run(controlled, controls, stop.clone()));
-        let (interest, registry) = (Arc::clone(&fanout.interest), Arc::clone(&broker.registry));
-        let resumed = Arc::clone(&fanout.resumed);
-        tasks.spawn(interest::report(interest, registry, self.id.clone(), resumed, stop.clone()));
+        });
+        let (controls, token) = (Arc::new(Mutex::new(controls)), stop.clone());
+        contain("control", tasks, stop, move || {
+            let (controlled, controls, token) = (Arc::clone(&controlled), Arc::clone(&controls), token.clone());
+            async move { control::run(&controlled, &controls, &token).await }
+        });
+        let (shared, registry, id) = (Arc::clone(fanout), Arc::clone(&broker.registry), self.id.clone());
+        let token = stop.clone();
+        contain("report", tasks, stop, move || {
+            let (interest, resumed) = (Arc::clone(&shared.interest), Arc::clone(&shared.resumed));
+            interest::report(interest, Arc::clone(&registry), id.clone(), resumed, token.clone())
+        });
     }
 
     /// Its name in the registry.
@@ -320,6 +335,19 @@ impl Handle {
         }
         all
     }
+}
+
+/// Spawns work that goes on after a panic in it.
+fn contain<F>(
+    name: &'static str,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    work: impl FnMut() -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let stop = stop.clone();
+    tasks.spawn(async move { crash::contain(name, &stop, work).await });
 }
 
 fn rules(config: &Config, auth: &Auth) -> Rules {

@@ -51,6 +51,14 @@ impl Watched {
         self.slot(hash).fetch_sub(1, Ordering::Release);
     }
 
+    /// Forgets what a hub raised that is no more.
+    pub fn clear(&self) {
+        for slot in &self.slots {
+            slot.store(0, Ordering::Release);
+        }
+        self.set_all(false);
+    }
+
     pub(super) fn set_all(&self, all: bool) {
         self.all.store(all, Ordering::Release);
     }

@@ -235,8 +235,10 @@ impl Stamps {
     }
 }
 
-/// An RFC 3339 string, or a Unix time in seconds or, from 10^11 on (the year 5138 in seconds), milliseconds.
-fn read_time(json: &str) -> Option<Timestamp> {
+/// A time as JSON: an RFC 3339 string, or a Unix time in seconds or, from 10^11 on (the year 5138 in seconds),
+/// milliseconds.
+#[must_use]
+pub fn read_time(json: &str) -> Option<Timestamp> {
     if let Some(text) = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         return text.parse().ok();
     }

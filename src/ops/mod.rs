@@ -1,6 +1,6 @@
 //! The operators' port: health, metrics, statistics, control.
 //!
-//! Reads what the parts say about themselves; decides nothing but who may change something ([`access`]). Bounded: request
+//! Reads what the parts say about themselves; decides nothing but who may change something (`access.rs`). Bounded: request
 //! bodies by [`MAX_BODY_BYTES`], listings by [`MAX_LISTED`].
 
 mod access;
@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,9 @@ use tokio_util::task::TaskTracker;
 
 pub use config::Config;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerError};
 use crate::gateway;
+use crate::provider;
 use access::Access;
 use health::Watch;
 use metrics::{Exposition, UPKEEP};
@@ -52,6 +54,7 @@ pub struct Sources {
 }
 
 /// A publisher, as the ops port sees it: it and the gateway's floor know nothing of each other.
+#[async_trait]
 pub trait Publishing: Send + Sync {
     /// The `publisher` of `/health`.
     fn health(&self) -> Value;
@@ -59,6 +62,24 @@ pub trait Publishing: Send + Sync {
     fn stats(&self) -> Value;
     /// Brings the publisher's gauges up to date.
     fn set_gauges(&self) {}
+    /// The `providers` of `/quota`: each one's budget, read now, and what polling it costs.
+    async fn budgets(&self) -> Value;
+    /// Forgets what was spent of a provider's budget.
+    ///
+    /// # Errors
+    /// [`ResetError`]; nothing was forgotten then.
+    async fn reset_budget(&self, provider: provider::Name) -> Result<(), ResetError>;
+}
+
+/// Why what was spent of a budget was not forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum ResetError {
+    /// There is none.
+    #[error("{0} is not asked for quotes here, or nothing limits it")]
+    NoBudget(provider::Name),
+    /// The broker does not.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
 }
 
 /// An ops port that serves.

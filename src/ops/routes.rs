@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::control::{AskError, ask};
-use super::{Health, MAX_BODY_BYTES, MAX_LISTED, health};
+use super::{Health, MAX_BODY_BYTES, MAX_LISTED, Publishing, ResetError, health};
+use crate::provider;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub(super) fn router(health: Health, access: Access) -> Router {
         .route("/stats", get(show_stats))
         .route("/connections", get(show_connections))
         .route("/control", post(control))
+        .route("/quota", get(show_quota))
+        .route("/quota/reset/{provider}", post(reset_quota))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Desk { health, access: Arc::new(access) })
@@ -45,7 +48,8 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
 
 async fn index() -> Json<Value> {
     Json(json!({
-        "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "POST /control"],
+        "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "/quota",
+            "POST /control", "POST /quota/reset/{provider}"],
     }))
 }
 
@@ -121,5 +125,34 @@ async fn control(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> R
         Err(AskError::Away) => {
             error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the broker is not reachable right now")
         }
+    }
+}
+
+const NO_PUBLISHER: &str = "no publisher runs in this process";
+
+fn publisher(desk: &Desk) -> Option<&dyn Publishing> {
+    desk.health.sources.publisher.as_deref()
+}
+
+async fn show_quota(State(desk): State<Desk>) -> Response {
+    match publisher(&desk) {
+        Some(publisher) => Json(json!({"providers": publisher.budgets().await})).into_response(),
+        None => error(StatusCode::NOT_FOUND, "not_found", NO_PUBLISHER),
+    }
+}
+
+async fn reset_quota(State(desk): State<Desk>, headers: HeaderMap, Path(provider): Path<String>) -> Response {
+    if let Err((status, code, message)) = desk.access.check(&headers) {
+        return error(status, code, message);
+    }
+    let Some(publisher) = publisher(&desk) else { return error(StatusCode::NOT_FOUND, "not_found", NO_PUBLISHER) };
+    let name: provider::Name = match provider.parse() {
+        Ok(name) => name,
+        Err(unknown) => return error(StatusCode::BAD_REQUEST, "unknown_provider", &unknown.to_string()),
+    };
+    match publisher.reset_budget(name).await {
+        Ok(()) => Json(json!({"ok": true, "provider": name.as_str()})).into_response(),
+        Err(none @ ResetError::NoBudget(_)) => error(StatusCode::BAD_REQUEST, "no_budget", &none.to_string()),
+        Err(ResetError::Broker(failed)) => error(StatusCode::BAD_GATEWAY, "broker", &failed.to_string()),
     }
 }

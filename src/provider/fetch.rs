@@ -26,11 +26,11 @@ use super::redact::Redactor;
 use super::unknown::Unknown;
 use super::vendor::{Call, Failure, Missing, Profile, Progress, Vendor};
 use super::{BuildError, Fetched, Left, Provider, Status, Why};
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::market::Symbol;
 use crate::quota::backoff::{Backoff, Jitter};
 use crate::quota::breaker::{self, Admission, Breaker};
-use crate::quota::{Level, Taken};
+use crate::quota::{Budget, Level, Taken};
 
 /// Calls one fetch may make: a batch of 100 with one bad symbol takes 2·log2(100) ≈ 14, with five about 50.
 pub const MAX_CALLS_PER_FETCH: usize = 64;
@@ -92,7 +92,7 @@ impl<V: Vendor> HttpProvider<V> {
             client,
             redactor: Redactor::new(&config.api_key),
             meters: Meters::new(profile.name, &budget.windows),
-            limiter: Limiter::new(Arc::clone(&broker.quota), broker.status.clone(), budget),
+            limiter: Limiter::new(Arc::clone(&broker.quota), budget),
             started: Instant::now(),
             state: Mutex::new(State {
                 breaker: Breaker::new(breaker::Config::default()),
@@ -109,13 +109,14 @@ impl<V: Vendor> HttpProvider<V> {
         })
     }
 
-    /// Makes one call, until it is answered or given up.
-    async fn call(&self, call: &Call<V::Step>, patience: Duration) -> Result<Progress<V::Step>, Stop> {
+    /// Makes one call, until it is answered or given up; each request is added to `made`.
+    async fn call(&self, call: &Call<V::Step>, patience: Duration, made: &mut u64) -> Result<Progress<V::Step>, Stop> {
         let mut patience = patience;
         let mut failed = NonZeroU32::MIN;
         loop {
             let permit = self.admit(call.cost, patience).await?;
             patience = PATIENCE;
+            *made += 1;
             let outcome = self.attempt(call).await;
             self.settle(permit, &outcome);
             let failure = match outcome {
@@ -325,7 +326,7 @@ impl<V: Vendor> Provider for HttpProvider<V> {
                 let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch");
                 Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
             } else {
-                self.call(&call, patience).await
+                self.call(&call, patience, &mut fetched.calls).await
             };
             made += 1;
             patience = PATIENCE;
@@ -349,12 +350,23 @@ impl<V: Vendor> Provider for HttpProvider<V> {
         self.meters.breaker(breaker);
         Status {
             breaker: Some(breaker),
-            budget: state.levels.clone(),
+            budget: state.levels.iter().filter(|level| !level.window.is_tally()).copied().collect(),
+            spent_today: state.levels.iter().find(|level| level.window.length == limiter::DAY).map(|day| day.spent),
             calls: self.calls.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             parked: parked.filter(|(_, left)| !left.is_zero()),
             last_failure: state.last_failure.clone(),
         }
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(self.limiter.budget()).filter(|budget| !budget.windows.is_empty())
+    }
+
+    async fn reset_budget(&self) -> broker::Result<()> {
+        self.limiter.reset().await?;
+        self.read_budget().await;
+        Ok(())
     }
 
     async fn read_budget(&self) {

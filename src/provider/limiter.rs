@@ -5,6 +5,9 @@
 //! This process alone therefore never exceeds the limit, through any outage. Other processes are not seen
 //! while the broker is away: only a leader polls, and it was the leader before.
 //!
+//! Away is what a command says that is not answered. The broker's status would not do: it also tells of deliveries, and
+//! while those alone begin or fail, what is spent locally is spent twice.
+//!
 //! Memory is bounded by the ledger's ([`MAX_ENTRIES`](crate::quota::window::MAX_ENTRIES) a window).
 
 use std::num::NonZeroU32;
@@ -12,17 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::config::{Config, Name};
 use crate::broker::{self, Quota};
 use crate::quota::{Budget, Ledger, Level, Taken, Window};
 
+/// What "today" is: the last 24 hours, as for the vendors' windows of a day.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
 /// Asks for the right to make calls.
 pub struct Limiter {
     quota: Arc<dyn Quota>,
-    status: watch::Receiver<broker::Status>,
     budget: Budget,
     started: Instant,
     local: Mutex<Local>,
@@ -46,10 +50,9 @@ struct Local {
 impl Limiter {
     /// A limiter of `budget`; one without windows grants everything.
     #[must_use]
-    pub fn new(quota: Arc<dyn Quota>, status: watch::Receiver<broker::Status>, budget: Budget) -> Limiter {
+    pub fn new(quota: Arc<dyn Quota>, budget: Budget) -> Limiter {
         Limiter {
             quota,
-            status,
             budget,
             started: Instant::now(),
             local: Mutex::default(),
@@ -86,7 +89,7 @@ impl Limiter {
     /// Grants nothing for `span`: the vendor said so. Where the shared budget could be told, an operator's reset of it
     /// ends the hold; otherwise it stands here.
     pub async fn hold(&self, span: Duration) {
-        let told = self.is_shared() && self.quota.hold(&self.budget, span).await.is_ok();
+        let told = self.quota.hold(&self.budget, span).await.is_ok();
         let mut local = self.local();
         local.spent.hold(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), self.now_ms());
         local.hold_untold |= !told;
@@ -94,13 +97,28 @@ impl Limiter {
 
     /// Where each window stands.
     pub async fn levels(&self) -> Vec<Level> {
-        if self.is_shared()
+        if self.settle().await.is_ok()
             && let Ok(levels) = self.quota.levels(&self.budget).await
         {
             return levels;
         }
         let now_ms = self.now_ms();
         self.local().spent.levels(&self.budget.windows, now_ms)
+    }
+
+    /// Forgets what was spent, and any hold, here and for everyone.
+    ///
+    /// # Errors
+    /// When the broker does not: nothing was forgotten then.
+    pub async fn reset(&self) -> broker::Result<()> {
+        if self.budget.windows.is_empty() {
+            return Ok(());
+        }
+        // who tells the shared budget now has taken our debts with it
+        let _settling = self.settling.lock().await;
+        self.quota.reset(&self.budget).await?;
+        *self.local() = Local::default();
+        Ok(())
     }
 
     /// How long to wait when a vendor says "too many" and not until when: the longest window up to a minute. A longer
@@ -118,16 +136,12 @@ impl Limiter {
     }
 
     async fn take_shared(&self, cost: u32) -> broker::Result<Taken> {
-        if !self.is_shared() {
-            return Err(broker::BrokerError::Unavailable("not connected".into()));
-        }
         self.settle().await?;
         self.quota.take(&self.budget, cost).await
     }
 
     /// Tells the shared budget what was spent without it.
     async fn settle(&self) -> broker::Result<()> {
-        let Some(longest) = self.budget.windows.iter().max_by_key(|window| window.length) else { return Ok(()) };
         if self.local().debts == 0 {
             return Ok(());
         }
@@ -137,7 +151,7 @@ impl Limiter {
             (std::mem::take(&mut local.owed), local.debts)
         };
         let now_ms = self.now_ms();
-        let spent: Vec<(u64, u64)> = owed.log(longest).into_iter().flat_map(|log| log.spent(now_ms)).collect();
+        let spent = spendings(&owed, &self.budget.windows, now_ms);
         let record: Vec<(Duration, u32)> =
             spent.iter().map(|&(ago_ms, units)| (Duration::from_millis(ago_ms), saturated(units))).collect();
         if record.is_empty() {
@@ -175,10 +189,6 @@ impl Limiter {
         taken
     }
 
-    fn is_shared(&self) -> bool {
-        self.status.borrow().connected
-    }
-
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -188,7 +198,32 @@ impl Limiter {
     }
 }
 
-/// The budget of one provider and key: the vendor's windows, or the configured ones where there are any.
+/// Each spending of a ledger, as exactly as it knows, oldest first: how long ago (ms), and how much. A short window's log
+/// is finer and forgets sooner: what a longer one adds to it is what it has forgotten, and so is older than it keeps.
+fn spendings(ledger: &Ledger, windows: &[Window], now_ms: u64) -> Vec<(u64, u64)> {
+    let mut by_length: Vec<&Window> = windows.iter().collect();
+    by_length.sort_by_key(|window| window.length);
+    let mut newest_first: Vec<(u64, u64)> = Vec::new();
+    let (mut known, mut forgotten_ms) = (0, 0);
+    for window in by_length {
+        let log: Vec<(u64, u64)> = ledger.log(window).into_iter().flat_map(|log| log.spent(now_ms)).collect();
+        let mut skipped = 0;
+        for &(ago_ms, units) in log.iter().rev() {
+            let new = (skipped + units).saturating_sub(known).min(units);
+            skipped += units;
+            if new > 0 {
+                newest_first.push((ago_ms.max(forgotten_ms), new));
+            }
+        }
+        known = known.max(skipped);
+        forgotten_ms = window.keep_ms();
+    }
+    newest_first.reverse();
+    newest_first
+}
+
+/// The budget of one provider and key: the vendor's windows, or the configured ones where there are any. What is spent in
+/// a day is counted where no window does.
 #[must_use]
 pub fn budget(name: Name, config: &Config, vendor: &[Window]) -> Budget {
     let configured: Vec<Window> = [(1, config.per_second), (60, config.per_minute), (86_400, config.per_day)]
@@ -197,6 +232,9 @@ pub fn budget(name: Name, config: &Config, vendor: &[Window]) -> Budget {
         .collect();
     let mut windows = configured.clone();
     windows.extend(vendor.iter().filter(|window| configured.iter().all(|own| own.length != window.length)));
+    if !windows.is_empty() && windows.iter().all(|window| window.length != DAY) {
+        windows.push(Window::tally(DAY));
+    }
     windows.sort_by_key(|window| window.length);
     let name = match &config.api_key {
         Some(key) => format!("{name}:{}", digest(key)),
@@ -268,7 +306,7 @@ mod tests {
         let broker = memory::start(Timing::default());
         let line = Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false) });
         let budget = Budget { name: "test".into(), windows: vec![five_a_minute()] };
-        (Limiter::new(line.clone(), broker.status, budget), line)
+        (Limiter::new(line.clone(), budget), line)
     }
 
     async fn grants(limiter: &Limiter, asked: u32) -> u32 {
@@ -297,10 +335,20 @@ mod tests {
         tokio::time::advance(Duration::from_secs(30)).await;
         line.cut.store(false, Ordering::SeqCst);
         assert_eq!(grants(&limiter, 9).await, 1);
-        let other = Limiter::new(line.quota.clone(), limiter.status.clone(), limiter.budget.clone());
+        let other = Limiter::new(line.quota.clone(), limiter.budget.clone());
         assert_eq!(grants(&other, 1).await, 0, "another process sees it too");
         tokio::time::advance(Duration::from_secs(35)).await;
         assert_eq!(grants(&other, 9).await, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spent_without_the_broker_is_shown_once_it_is_back() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 4).await, 4);
+        line.cut.store(false, Ordering::SeqCst);
+        let levels = limiter.levels().await;
+        assert_eq!((levels[0].spent, levels[0].available), (4, 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -331,6 +379,45 @@ mod tests {
         assert!(matches!(limiter.take(1).await, Taken::Wait(_)));
         line.reset(limiter.budget()).await.unwrap();
         assert_eq!(limiter.take(1).await, Taken::Granted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spent_without_the_broker_is_told_as_finely_as_it_is_known() {
+        let (limiter, line) = limiter();
+        let budget = Budget { windows: vec![five_a_minute(), Window::tally(DAY)], ..limiter.budget.clone() };
+        let limiter = Limiter::new(line.clone(), budget.clone());
+        line.cut.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!(grants(&limiter, 9).await, 5);
+            tokio::time::advance(Duration::from_secs(65)).await;
+        }
+        assert_eq!(grants(&limiter, 2).await, 2);
+        line.cut.store(false, Ordering::SeqCst);
+        assert_eq!(grants(&limiter, 9).await, 3, "only what is younger than a minute counts");
+        let levels = line.levels(&budget).await.unwrap();
+        assert_eq!((levels[0].spent, levels[1].spent), (5, 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reset_forgets_what_only_this_process_knows() {
+        let (limiter, line) = limiter();
+        line.cut.store(true, Ordering::SeqCst);
+        limiter.hold(Duration::from_secs(20)).await;
+        assert!(limiter.reset().await.is_err());
+        assert_eq!(grants(&limiter, 1).await, 0);
+        line.cut.store(false, Ordering::SeqCst);
+        limiter.reset().await.unwrap();
+        assert_eq!(grants(&limiter, 9).await, 5);
+    }
+
+    #[test]
+    fn a_day_is_counted_where_no_window_does() {
+        let budget = |config: &Config, vendor: &[Window]| budget(Name::Finnhub, config, vendor).windows;
+        let windows = budget(&Config::default(), &[five_a_minute()]);
+        assert!(windows[0].length < DAY && windows[1] == Window::tally(DAY) && windows.len() == 2);
+        let day = Config { per_day: NonZeroU32::new(25), ..Config::default() };
+        assert!(budget(&day, &[five_a_minute()]).iter().all(|window| !window.is_tally()));
+        assert!(budget(&Config::default(), &[]).is_empty(), "what is not limited costs no broker call");
     }
 
     #[test]

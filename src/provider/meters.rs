@@ -53,7 +53,7 @@ impl Meters {
             no_data: missing(Missing::NoData),
             actual: counter!(ACTUAL, "provider" => name),
             breaker: gauge!(BREAKER, "provider" => name),
-            budget: windows.iter().map(|w| gauge!(BUDGET, "provider" => name, "window" => window_name(w))).collect(),
+            budget: limits(windows).map(|w| gauge!(BUDGET, "provider" => name, "window" => window_name(w))).collect(),
         }
     }
 
@@ -95,10 +95,14 @@ impl Meters {
 
     /// Where the budget stands, in the windows' order.
     pub fn budget(&self, levels: &[Level]) {
-        for (gauge, level) in self.budget.iter().zip(levels) {
+        for (gauge, level) in self.budget.iter().zip(levels.iter().filter(|level| !level.window.is_tally())) {
             gauge.set(level.available);
         }
     }
+}
+
+fn limits(windows: &[Window]) -> impl Iterator<Item = &Window> {
+    windows.iter().filter(|window| !window.is_tally())
 }
 
 /// `second`, `minute`, `day`, or the length in seconds.

@@ -28,10 +28,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::market::{Quote, Symbol};
-use crate::quota::Level;
 use crate::quota::breaker;
+use crate::quota::{Budget, Level};
 
 pub use config::{Config, Name, UnknownProvider};
 pub use vendor::{Failure, Missing};
@@ -63,8 +63,21 @@ pub trait Provider: Send + Sync {
     /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
 
+    /// What limits it; `None` where nothing does.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
+
     /// Reads where the budget stands, for [`status`](Self::status) and the metrics; one broker command.
     async fn read_budget(&self) {}
+
+    /// Forgets what was spent, and any wait that the vendor asked for.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    async fn reset_budget(&self) -> broker::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a fetch got.
@@ -76,6 +89,8 @@ pub struct Fetched {
     pub missing: Vec<(Symbol, Missing)>,
     /// What was not done.
     pub left: Option<Left>,
+    /// Requests made for it, retries and halvings included.
+    pub calls: u64,
 }
 
 /// What a fetch left undone.
@@ -109,6 +124,8 @@ pub struct Status {
     pub breaker: Option<breaker::State>,
     /// Where its budget stood when last read.
     pub budget: Vec<Level>,
+    /// Units of it spent in the 24 hours before that; `None` where nobody counts.
+    pub spent_today: Option<u64>,
     /// Requests made.
     pub calls: u64,
     /// Requests under way.

@@ -191,7 +191,7 @@ impl Provider for Replay {
         let (player, symbols, now) = (Arc::clone(&self.player), symbols.to_vec(), Instant::now());
         let play = move || player.lock().unwrap_or_else(PoisonError::into_inner).play(&symbols, now);
         let quotes = tokio::task::spawn_blocking(play).await.unwrap_or_default();
-        Fetched { quotes, ..Fetched::default() }
+        Fetched { quotes, calls: 1, ..Fetched::default() }
     }
 
     fn status(&self) -> Status {

@@ -80,7 +80,7 @@ impl Provider for Simulated {
             walks.push(symbol, walk);
             quote
         };
-        Fetched { quotes: symbols.iter().map(quote).collect(), ..Fetched::default() }
+        Fetched { quotes: symbols.iter().map(quote).collect(), calls: 1, ..Fetched::default() }
     }
 
     fn status(&self) -> Status {

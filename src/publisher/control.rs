@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use super::meters::{ControlMeters, Obeyed};
 use super::shared::Shared;
+use super::stats::Handle;
 use crate::broker::{Channel, Event, Feed, keys};
 use crate::market::Symbol;
 use crate::protocol::control::{self, Code, Control, ControlError, Id, Message, Reply, ReplyError, Scope, State};
@@ -279,18 +280,22 @@ impl Ear {
 
     async fn answer(&self, id: Id, action: Option<&str>, error: Option<&ControlError>) {
         let state = self.state();
+        let mut shown = json!({
+            "state": if state.is_all_paused() { "paused" } else { "running" },
+            "leader": self.shared.role().is_leading(),
+            "paused": state,
+            "saved": self.record == Record::Same,
+        });
+        if action == Some(control::Action::Status.as_str()) {
+            shown["providers"] = json!(Handle(Arc::clone(&self.shared)).stats().providers);
+        }
         let reply = Reply {
             id,
             action: action.map(Into::into),
             ok: error.is_none(),
             error: error.map(ReplyError::from),
             publisher: self.shared.name.clone(),
-            state: json!({
-                "state": if state.is_all_paused() { "paused" } else { "running" },
-                "leader": self.shared.role().is_leading(),
-                "paused": state,
-                "saved": self.record == Record::Same,
-            }),
+            state: shown,
         };
         let json = serde_json::to_vec(&reply).expect("strings, flags and numbers always serialise");
         if let Err(error) = self.shared.broker.publish.send(Channel::Replies, &json).await {

@@ -21,7 +21,7 @@ use tracing::{debug, error};
 use super::Config;
 use super::control::Command;
 use super::lane::Lane;
-use super::shared::{Role, Shared};
+use super::shared::{Cost, Role, Shared};
 use super::wanted::Wanted;
 use crate::broker::{self, Channel, Epoch, Event};
 use crate::cache;
@@ -216,7 +216,7 @@ impl Cycle {
             let (lane, own) = (schedule::Lane(i), &mut self.lanes[usize::from(i)]);
             own.turn(now);
             if paused.covers_provider(board.provider.name().as_str()) {
-                own.close(now);
+                own.close(now).into_iter().for_each(|cost| board.note_cycle(cost));
                 continue;
             }
             if own.room() == 0 && self.wanted.hurries(lane) {
@@ -226,7 +226,7 @@ impl Cycle {
                 let at = now - self.started;
                 let batch = self.wanted.next_batch(lane, board.provider.batch(), !own.is_open(), &paused, at);
                 if batch.is_empty() {
-                    own.close(now);
+                    own.close(now).into_iter().for_each(|cost| board.note_cycle(cost));
                     break;
                 }
                 own.begin_fetch();
@@ -272,7 +272,7 @@ impl Cycle {
             self.end_list(Err(broker::BrokerError::Unavailable("given up".into())));
         }
         if let Some(Fetch { lane, symbols }) = self.fetches.remove(&failed.id()) {
-            self.lanes[usize::from(lane.0)].end_fetch(false, Instant::now());
+            self.end_fetch(lane, Cost::default());
             let outcome = if failed.is_panic() { Outcome::Failed } else { Outcome::NotAsked };
             for symbol in symbols {
                 self.wanted.done(symbol, outcome, self.started.elapsed());
@@ -284,7 +284,7 @@ impl Cycle {
     fn settle(&mut self, id: Id, fetched: Fetched) {
         let Some(Fetch { lane, symbols }) = self.fetches.remove(&id) else { return };
         let now = self.started.elapsed();
-        self.settle_lane(lane, symbols.len(), fetched.left.as_ref());
+        self.settle_lane(lane, symbols.len(), &fetched);
         for symbol in symbols {
             self.wanted.done(symbol, outcome(symbol, &fetched), now);
         }
@@ -303,19 +303,24 @@ impl Cycle {
     }
 
     /// What a fetch left undone holds its lane.
-    fn settle_lane(&mut self, lane: schedule::Lane, symbols: usize, left: Option<&Left>) {
-        let (own, board) = (&mut self.lanes[usize::from(lane.0)], &self.shared.lanes[usize::from(lane.0)]);
-        let now = Instant::now();
+    fn settle_lane(&mut self, lane: schedule::Lane, symbols: usize, fetched: &Fetched) {
+        let left = fetched.left.as_ref();
         let asked = left.is_none_or(|left| matches!(left.why, Why::Failed(_)) || left.symbols.len() < symbols);
-        own.end_fetch(asked, now);
-        board.expected.fetch_add(u64::from(asked), Ordering::Relaxed);
+        self.end_fetch(lane, Cost { expected: u64::from(asked), actual: fetched.calls });
+        let (own, board) = (&mut self.lanes[usize::from(lane.0)], &self.shared.lanes[usize::from(lane.0)]);
         if let Some(Left { why, retry_in, symbols }) = left {
             let (provider, left) = (board.provider.name().as_str(), symbols.len());
             debug!(provider, ?why, left, retry_in_s = retry_in.as_secs_f64(), "a fetch was not completed");
             if !retry_in.is_zero() {
-                own.hold((*retry_in).min(LONGEST_HOLD), now);
+                own.hold((*retry_in).min(LONGEST_HOLD), Instant::now());
             }
         }
+    }
+
+    fn end_fetch(&mut self, lane: schedule::Lane, cost: Cost) {
+        let (own, board) = (&mut self.lanes[usize::from(lane.0)], &self.shared.lanes[usize::from(lane.0)]);
+        board.expected.fetch_add(cost.expected, Ordering::Relaxed);
+        own.end_fetch(cost, Instant::now()).into_iter().for_each(|cost| board.note_cycle(cost));
     }
 }
 

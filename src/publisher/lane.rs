@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::meters::LaneMeters;
+use super::shared::Cost;
 use crate::provider;
 
 /// Fetches of one provider under way at once: 16 answers of 0.3 s are 53 a second, more than any vendor allows.
@@ -26,6 +27,8 @@ pub(super) struct Lane {
     cycle_began: Option<Instant>,
     held_until: Option<Instant>,
     in_flight: usize,
+    /// Since the last cycle's end: what a newcomer cost between two cycles is in the second.
+    cost: Cost,
     meters: LaneMeters,
 }
 
@@ -38,6 +41,7 @@ impl Lane {
             cycle_began: None,
             held_until: None,
             in_flight: 0,
+            cost: Cost::default(),
             meters: LaneMeters::new(provider),
         }
     }
@@ -55,6 +59,7 @@ impl Lane {
     /// Begins all anew: somebody else polled meanwhile.
     pub(super) fn restart(&mut self, now: Instant) {
         (self.next_cycle, self.is_open, self.cycle_began) = (now, false, None);
+        self.cost = Cost::default();
     }
 
     /// Begins a cycle if it is time. True when it began one.
@@ -88,23 +93,25 @@ impl Lane {
         self.is_open
     }
 
-    /// There is nothing left to hand out.
-    pub(super) fn close(&mut self, now: Instant) {
+    /// There is nothing left to hand out. What the cycle cost, if this ended one that cost something.
+    #[must_use]
+    pub(super) fn close(&mut self, now: Instant) -> Option<Cost> {
         self.is_open = false;
-        self.end_cycle(now);
+        self.end_cycle(now)
     }
 
     pub(super) const fn begin_fetch(&mut self) {
         self.in_flight += 1;
     }
 
-    /// A fetch ended; `asked` when it made a call.
-    pub(super) fn end_fetch(&mut self, asked: bool, now: Instant) {
+    /// A fetch ended, at this cost. What the cycle cost, if this ended one that cost something.
+    #[must_use]
+    pub(super) fn end_fetch(&mut self, cost: Cost, now: Instant) -> Option<Cost> {
         self.in_flight -= 1;
-        if asked {
-            self.meters.expected();
-        }
-        self.end_cycle(now);
+        self.meters.expected(cost.expected);
+        self.cost.expected += cost.expected;
+        self.cost.actual += cost.actual;
+        self.end_cycle(now)
     }
 
     /// Leaves the provider alone for so long.
@@ -121,12 +128,39 @@ impl Lane {
         }
     }
 
-    fn end_cycle(&mut self, now: Instant) {
-        if !self.is_open
-            && self.in_flight == 0
-            && let Some(began) = self.cycle_began.take()
-        {
-            self.meters.cycle(now - began);
+    fn end_cycle(&mut self, now: Instant) -> Option<Cost> {
+        if self.is_open || self.in_flight > 0 {
+            return None;
         }
+        self.meters.cycle(now - self.cycle_began.take()?);
+        let cost = std::mem::take(&mut self.cost);
+        (cost != Cost::default()).then_some(cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_costs_what_its_fetches_and_the_newcomers_before_it_did() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut lane = Lane::new(provider::Name::Massive, 10 * second, now);
+        let cost = |expected, actual| Cost { expected, actual };
+        assert!(lane.turn(now));
+        lane.begin_fetch();
+        lane.begin_fetch();
+        assert_eq!(lane.close(now), None, "answers are on their way");
+        assert_eq!(lane.end_fetch(cost(1, 1), now), None);
+        assert_eq!(lane.end_fetch(cost(1, 3), now + second), Some(cost(2, 4)));
+        // a newcomer between two cycles
+        lane.open();
+        lane.begin_fetch();
+        assert_eq!(lane.close(now + 2 * second), None);
+        assert_eq!(lane.end_fetch(cost(1, 1), now + 3 * second), None);
+        assert!(lane.turn(now + 10 * second));
+        assert_eq!(lane.close(now + 10 * second), Some(cost(1, 1)));
+        assert!(lane.turn(now + 20 * second));
+        assert_eq!(lane.close(now + 20 * second), None, "nobody was asked");
     }
 }

@@ -108,8 +108,8 @@ impl LaneMeters {
         LaneMeters { expected: counter!(EXPECTED, "provider" => name), cycle: histogram!(CYCLE, "provider" => name) }
     }
 
-    pub(super) fn expected(&self) {
-        self.expected.increment(1);
+    pub(super) fn expected(&self, calls: u64) {
+        self.expected.increment(calls);
     }
 
     pub(super) fn cycle(&self, took: Duration) {

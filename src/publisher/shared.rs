@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -61,15 +62,41 @@ pub(super) struct LaneBoard {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) expected: AtomicU64,
     pub(super) queued: AtomicUsize,
+    last_cycle: Mutex<Option<Cost>>,
+}
+
+/// What a stretch of polling cost, in calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// Without retries and halvings.
+    pub expected: u64,
+    /// Requests made.
+    pub actual: u64,
+}
+
+impl LaneBoard {
+    fn new(provider: Arc<dyn Provider>) -> LaneBoard {
+        let (expected, queued) = (AtomicU64::new(0), AtomicUsize::new(0));
+        LaneBoard { provider, expected, queued, last_cycle: Mutex::new(None) }
+    }
+
+    /// Of the last cycle in which it was asked.
+    pub(super) fn last_cycle(&self) -> Option<Cost> {
+        *self.last_cycle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cycle ended.
+    pub(super) fn note_cycle(&self, cost: Cost) {
+        *self.last_cycle.lock().unwrap_or_else(PoisonError::into_inner) = Some(cost);
+    }
 }
 
 impl Shared {
     pub(super) fn new(name: String, broker: Broker, providers: Vec<Arc<dyn Provider>>) -> Shared {
-        let board = |provider| LaneBoard { provider, expected: AtomicU64::new(0), queued: AtomicUsize::new(0) };
         Shared {
             name,
             broker,
-            lanes: providers.into_iter().map(board).collect(),
+            lanes: providers.into_iter().map(LaneBoard::new).collect(),
             role: watch::Sender::new(Role::Standby),
             paused: watch::Sender::new(None),
             buffer: Mutex::default(),

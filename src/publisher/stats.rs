@@ -10,8 +10,12 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::shared::{LaneBoard, Role, Shared};
+
+pub use super::shared::Cost;
+use crate::broker;
 use crate::protocol::control::State;
 use crate::provider::meters::window_name;
+use crate::provider::{Name, Status};
 use crate::quota::{Level, breaker};
 
 /// Sees a publisher from outside. Cheap to clone; outlives it.
@@ -69,8 +73,9 @@ pub struct Health {
 pub struct ProviderStats {
     /// `closed`, `open` or `half_open`.
     pub breaker: &'static str,
-    /// By window.
-    pub budget: BTreeMap<String, BudgetStats>,
+    /// What is left of it.
+    #[serde(flatten)]
+    pub budget: ProviderBudget,
     /// Expected and actual.
     pub calls: Calls,
     /// Symbols ready to be polled that wait for their turn.
@@ -85,6 +90,16 @@ pub struct ProviderStats {
     pub last_failure: Option<String>,
 }
 
+/// One provider's budget at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ProviderBudget {
+    /// By window; none where nothing limits it.
+    pub budget: BTreeMap<String, BudgetStats>,
+    /// Units spent in the last 24 hours, where they are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent_today: Option<u64>,
+}
+
 /// One window of a budget.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BudgetStats {
@@ -92,6 +107,8 @@ pub struct BudgetStats {
     pub available: u32,
     /// Units in all.
     pub capacity: u32,
+    /// Units that become available again in a minute, on average.
+    pub refill_per_minute: f64,
     /// Until all are available again, if none is spent.
     pub full_in_s: f64,
 }
@@ -99,10 +116,21 @@ pub struct BudgetStats {
 /// What polling cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Calls {
-    /// Without retries and halvings.
-    pub expected: u64,
-    /// Requests made.
-    pub actual: u64,
+    /// Since the start.
+    #[serde(flatten)]
+    pub total: Cost,
+    /// Of the last whole cycle in which it was asked, and of what newcomers were asked for since the one before.
+    pub last_cycle: Option<Cost>,
+}
+
+/// One provider's budget, and what polling it costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spending {
+    /// What is left.
+    #[serde(flatten)]
+    pub budget: ProviderBudget,
+    /// Expected and actual.
+    pub calls: Calls,
 }
 
 /// Why a provider is not asked.
@@ -157,6 +185,28 @@ impl Handle {
         }
     }
 
+    /// Each provider's budget, read now, and what polling it costs: an answer from the broker for each.
+    pub async fn budgets(&self) -> BTreeMap<&'static str, Spending> {
+        let mut budgets = BTreeMap::new();
+        for lane in &self.0.lanes {
+            lane.provider.read_budget().await;
+            let status = lane.provider.status();
+            let spending = Spending { budget: ProviderBudget::from(&status), calls: lane.calls(&status) };
+            budgets.insert(lane.provider.name().as_str(), spending);
+        }
+        budgets
+    }
+
+    /// Forgets what was spent of a provider's budget. `None` when there is no such provider here, or nothing limits it.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn reset_budget(&self, name: Name) -> Option<broker::Result<()>> {
+        let lane = self.0.lanes.iter().find(|lane| lane.provider.name() == name)?;
+        lane.provider.budget()?;
+        Some(lane.provider.reset_budget().await)
+    }
+
     /// Whether it polls.
     #[must_use]
     pub fn is_leader(&self) -> bool {
@@ -169,19 +219,37 @@ impl LaneBoard {
         let status = self.provider.status();
         ProviderStats {
             breaker: status.breaker.unwrap_or(breaker::State::Closed).as_str(),
-            budget: status.budget.iter().map(|level| (window_name(&level.window), BudgetStats::from(level))).collect(),
-            calls: Calls { expected: self.expected.load(Ordering::Relaxed), actual: status.calls },
+            budget: ProviderBudget::from(&status),
+            calls: self.calls(&status),
             queued: self.queued.load(Ordering::Relaxed),
             in_flight: status.in_flight,
             parked: status.parked.map(|(why, left)| Parked { why, for_s: left.as_secs() }),
             last_failure: status.last_failure,
         }
     }
+
+    fn calls(&self, status: &Status) -> Calls {
+        let total = Cost { expected: self.expected.load(Ordering::Relaxed), actual: status.calls };
+        Calls { total, last_cycle: self.last_cycle() }
+    }
+}
+
+impl From<&Status> for ProviderBudget {
+    fn from(status: &Status) -> ProviderBudget {
+        let window = |level: &Level| (window_name(&level.window), BudgetStats::from(level));
+        ProviderBudget { budget: status.budget.iter().map(window).collect(), spent_today: status.spent_today }
+    }
 }
 
 impl From<&Level> for BudgetStats {
     fn from(level: &Level) -> BudgetStats {
-        let full_in_s = (level.full_in.as_secs_f64() * 10.0).round() / 10.0;
-        BudgetStats { available: level.available, capacity: level.window.limit.get(), full_in_s }
+        let capacity = level.window.limit.get();
+        let minutes = level.window.length.as_secs_f64() / 60.0;
+        BudgetStats {
+            available: level.available,
+            capacity,
+            refill_per_minute: (f64::from(capacity) / minutes * 1000.0).round() / 1000.0,
+            full_in_s: (level.full_in.as_secs_f64() * 10.0).round() / 10.0,
+        }
     }
 }

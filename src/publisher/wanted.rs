@@ -2,7 +2,7 @@
 //!
 //! Wanted is what is watched ([demand](super::demand)), pinned, an index, or asked for by `refresh`. Each symbol is
 //! routed to the first provider that has it; one that nobody has is counted and not polled. The
-//! [schedule](crate::quota::schedule) decides the order, [`Newest`] what of the answers is news.
+//! [schedule] decides the order, [`Newest`] what of the answers is news.
 //!
 //! Its owner is the cycle; it waits for nothing. Bounded by the demand's and the schedule's bounds, and
 //! [`MAX_REFRESHED`].

@@ -66,6 +66,8 @@ pub struct Level {
     pub window: Window,
     /// What could be taken now.
     pub available: u32,
+    /// What was taken of it within the window.
+    pub spent: u64,
     /// Until all of the limit is available again, if nothing is taken.
     pub full_in: Duration,
 }
@@ -97,6 +99,18 @@ struct Hold {
 }
 
 impl Window {
+    /// One that counts what is spent within `length`, and limits nothing.
+    #[must_use]
+    pub const fn tally(length: Duration) -> Window {
+        Window { length, limit: NonZeroU32::MAX }
+    }
+
+    /// Whether it only counts.
+    #[must_use]
+    pub fn is_tally(&self) -> bool {
+        self.limit == NonZeroU32::MAX
+    }
+
     /// The length in milliseconds, at least one.
     #[must_use]
     pub fn length_ms(&self) -> u64 {
@@ -160,11 +174,12 @@ impl Ledger {
         let held_ms = self.held_ms(now_ms);
         let level = |window: &Window| {
             let log = self.aged(window, now_ms);
-            let spent = u32::try_from(log.units()).unwrap_or(u32::MAX);
-            let free = window.limit.get().saturating_sub(spent);
+            let spent = log.units();
+            let free = window.limit.get().saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
             Level {
                 window: *window,
                 available: if held_ms > 0 { 0 } else { free },
+                spent,
                 full_in: Duration::from_millis(log.empty_in_ms(window, now_ms).max(held_ms)),
             }
         };

@@ -29,7 +29,7 @@ async fn a_provider_without_budget_is_left_alone_until_it_said() {
     assert_eq!(show(&next(&mut updates).await), "A1 B1");
     assert_eq!((vendor.seconds("A"), vendor.seconds("B")), (vec![0, 12], vec![12]));
     let calls = publisher.handle.stats().providers["massive"].calls;
-    assert_eq!((calls.expected, calls.actual), (1, 2), "what was never asked was not expected either");
+    assert_eq!((calls.total.expected, calls.total.actual), (1, 2), "what was never asked was not expected either");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 pub mod bench;
+pub mod binary;
 pub mod client;
 pub mod gateway;
 pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod relay;
 pub mod reports;
 pub mod switch;
 pub mod token;

@@ -1,4 +1,4 @@
-//! How the links to Redis are doing, put together for [`Status`](crate::broker::Status) and for the log.
+//! How the links to Redis are doing, put together for [`Status`] and for the log.
 //!
 //! The one place that tells of it: the same trouble is logged when it begins and then every [`LOG_INTERVAL`], however
 //! often it is met. Texts come from Redis or from here; none holds a secret.

@@ -43,6 +43,7 @@ use self::target::Target;
 use super::config::{Config, Timing};
 use super::inbox::{ChannelSet, Hub};
 use super::{Broker, BrokerError, Channel, Feed, Feeds, Tasks};
+use crate::crash::contain;
 
 /// Starts a broker on the Redis at `url`. It connects when it can, and never gives up.
 ///
@@ -75,11 +76,11 @@ pub fn start(url: &SecretString, config: &Config) -> Result<Broker, BadConfig> {
     };
     let tasks = Tasks::default();
     let stop = tasks.stop.clone();
-    tasks.tracker.spawn(async move { commander.run(&stop).await });
+    tasks.tracker.spawn(async move { contain("redis commands", &stop, || commander.run(&stop)).await });
     let stop = tasks.stop.clone();
-    tasks.tracker.spawn(async move { subscriber.run(&stop).await });
+    tasks.tracker.spawn(async move { contain("redis subscriber", &stop, || subscriber.run(&stop)).await });
     let (stop, shadowed) = (tasks.stop.clone(), redis.clone());
-    tasks.tracker.spawn(async move { shadowed.keep_shadows(&stop).await });
+    tasks.tracker.spawn(async move { contain("redis shadows", &stop, || shadowed.keep_shadows(&stop)).await });
     Ok(Broker {
         publish: redis.clone(),
         feeds: redis.clone(),

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::config;
+use super::{config, contain};
 use crate::protocol::auth::{Grant, KEY_PATIENCE_MS, Unauthorized, Verify, is_same_secret};
 use jwks::Keys;
 pub use jwks::KeysStatus;
@@ -76,7 +76,8 @@ impl Auth {
     /// starts while its issuer is away serves those who need no new key, and the others as soon as it is back.
     pub(super) async fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         if let Some(Published { keys, source }) = &self.published {
-            tasks.spawn(refresh::run(Arc::clone(keys), source.clone(), stop.clone()));
+            let (shared, source, token) = (Arc::clone(keys), source.clone(), stop.clone());
+            contain("keys", tasks, stop, move || refresh::run(Arc::clone(&shared), source.clone(), token.clone()));
             keys.settled().await;
         }
     }

@@ -18,20 +18,20 @@ use crate::protocol::session::{Session, Talk};
 
 impl Shard {
     pub(super) fn take_inbox(&mut self) {
-        let mut taken = std::mem::take(&mut self.taken);
-        let room = self.hub.queued() < MAX_QUEUED && !taken.has_updates();
+        let room = self.hub.queued() < MAX_QUEUED && !self.taken.has_updates();
         let room = if room { TakeUpdates::Yes } else { TakeUpdates::No };
         self.look_again = room == TakeUpdates::No;
-        self.inbox.take(&mut taken, room);
-        for order in taken.orders.drain(..) {
+        self.inbox.take(&mut self.taken, room);
+        while let Some(order) = self.taken.orders.pop_front() {
             self.obey(order);
         }
-        for adopted in taken.adopted.drain(..) {
+        while let Some(adopted) = self.taken.adopted.pop_front() {
             self.adopt(adopted);
+            self.at_hand = None;
         }
         let now_ms = self.now.mono_ms;
         while self.hub.queued() < MAX_QUEUED
-            && let Some(waiting) = taken.queue.pop_front()
+            && let Some(waiting) = self.taken.queue.pop_front()
         {
             match waiting {
                 Waiting::Batch(batch) => {
@@ -42,18 +42,17 @@ impl Shard {
                 Waiting::Notice(notice) => self.hub.notify_all(&notice),
             }
         }
-        if taken.queue.is_empty() {
-            for (_, publication) in taken.newest.take().iter_mut().flat_map(|newest| newest.drain()) {
+        if self.taken.queue.is_empty() {
+            for (_, publication) in self.taken.newest.take().iter_mut().flat_map(|newest| newest.drain()) {
                 self.hub.publish(&publication, Arrival::Live, now_ms);
             }
-            for notice in taken.notices.drain(..) {
+            for notice in self.taken.notices.drain(..) {
                 self.hub.notify_all(&notice);
             }
-            for (publication, arrival) in taken.cached.drain(..) {
+            for (publication, arrival) in self.taken.cached.drain(..) {
                 self.hub.publish(&publication, arrival, now_ms);
             }
         }
-        self.taken = taken;
         self.pace_due_ms = self.hub.pace(now_ms);
     }
 
@@ -68,6 +67,8 @@ impl Shard {
             }
             Order::Drain { window } => self.drain(window),
             Order::Stop => self.stopping = true,
+            #[cfg(test)]
+            Order::Panic => panic!("asked to"),
             Order::Describe(answer) => {
                 let now_ms = self.now.mono_ms;
                 let describe = |connection: &Connection| connection.describe(&self.hub, now_ms);
@@ -97,6 +98,7 @@ impl Shard {
         }
         self.connections[lane.index()] = Some(connection);
         self.open += 1;
+        self.at_hand = Some(lane);
         self.greet(lane, wanted);
         if !early.is_empty() {
             let length = early.len().min(self.receive.len());

@@ -8,11 +8,14 @@
 //! next turn, so a client gets one write for all of it; an idle shard adds no delay. Timers are looked at lazily: each
 //! connection stands once in a heap, at the earliest time anything could be due.
 //!
+//! A panic ends the connection it happened in, at worst all of this shard's, and never the shard ([`crash`]).
+//!
 //! At its limits: [`crate::hub::MAX_QUEUED`] waiting entries, and the inbox keeps the newest per symbol until they are
 //! written; [`MAX_REPLY_BYTES`] of replies to one client, and its requests are read no further until they are written.
 
 mod closing;
 mod connection;
+mod crash;
 mod desk;
 mod intake;
 mod reading;
@@ -104,6 +107,9 @@ pub(super) struct Shard {
     standing: Vec<(Status, Arc<Notice>)>,
     drain_until_ms: Option<u64>,
     stopping: bool,
+    /// Whose work is being done, for the case that it panics.
+    at_hand: Option<LaneId>,
+    crashes: crash::Crashes,
     stats: FlushStats,
     metrics: ShardMetrics,
 }
@@ -136,6 +142,8 @@ impl Shard {
             standing: Vec::new(),
             drain_until_ms: None,
             stopping: false,
+            at_hand: None,
+            crashes: crash::Crashes::default(),
             stats: FlushStats::default(),
             metrics: ShardMetrics::register(),
             parts,
@@ -143,18 +151,17 @@ impl Shard {
         Ok((shard, inbox))
     }
 
-    /// Runs until [`Order::Stop`].
-    pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
+    /// Turns until it is told to stop.
+    fn turns(&mut self, events: &mut Events) {
         while !self.stopping {
-            if let Err(error) = self.poll.poll(&mut events, self.timeout())
+            if let Err(error) = self.poll.poll(events, self.timeout())
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 error!(%error, shard = self.parts.index, "the event loop failed; this shard ends");
                 return;
             }
             self.now = self.parts.clock.now();
-            for event in &events {
+            for event in &*events {
                 if event.token() != WAKE {
                     self.on_event(event);
                 }
@@ -162,10 +169,12 @@ impl Shard {
             for lane in std::mem::take(&mut self.unread) {
                 self.read(lane);
             }
+            self.at_hand = None;
             self.take_inbox();
             self.look_at_timers();
             self.look_for_stale();
             self.flush();
+            self.at_hand = None;
             self.report();
         }
         self.close_all();
@@ -198,6 +207,7 @@ impl Shard {
 
     fn on_event(&mut self, event: &Event) {
         let Some(lane) = self.lane_at(event.token().0) else { return };
+        self.at_hand = Some(lane);
         if event.is_writable() {
             self.on_writable(lane);
         }

@@ -17,6 +17,7 @@ use crate::protocol::session::Talk;
 
 impl Shard {
     pub(super) fn read(&mut self, lane: LaneId) {
+        self.at_hand = Some(lane);
         let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return };
         if connection.lane != lane || connection.read_paused {
             return;

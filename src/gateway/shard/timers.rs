@@ -49,9 +49,11 @@ impl Shard {
                 && connection.timer_ms == due
             {
                 connection.timer_ms = u64::MAX;
+                self.at_hand = Some(lane);
                 self.look_at(lane);
             }
         }
+        self.at_hand = None;
     }
 
     /// Does what is due on a connection and schedules what is next.

@@ -38,10 +38,13 @@ impl Shard {
     }
 
     pub(super) fn flush_one(&mut self) -> bool {
-        let connections = &mut self.connections;
-        let flushed = self.hub.flush_next(|lane, slices| match &mut connections[lane.index()] {
-            Some(connection) => connection.socket.write(slices),
-            None => Err(io::ErrorKind::NotConnected.into()),
+        let (connections, at_hand) = (&mut self.connections, &mut self.at_hand);
+        let flushed = self.hub.flush_next(|lane, slices| {
+            *at_hand = Some(lane);
+            match &mut connections[lane.index()] {
+                Some(connection) => connection.socket.write(slices),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            }
         });
         let Some((lane, flush)) = flushed else { return false };
         self.after_flush(lane, &flush);
