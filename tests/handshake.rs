@@ -242,3 +242,14 @@ async fn a_connection_that_does_not_ask_in_time_is_ended() {
     assert!(matches!(status, 408 | 0), "{status}");
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_request_has_a_body_of_64_kib_at_most() {
+    let gateway = start(|_| {}).await;
+    for (length, expected) in [(64 * 1024, 200), (64 * 1024 + 1, 413)] {
+        let headers = [("Host", "quotes.example"), ("Content-Length", &length.to_string())];
+        let request = request("POST /echo", &headers) + &"x".repeat(length);
+        assert_eq!(Raw::say_to(address(&gateway), request).await.status().await, expected, "{length}");
+    }
+    gateway.stop().await;
+}
