@@ -9,10 +9,12 @@ pub mod gateway;
 pub mod http;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod redis;
 pub mod relay;
 pub mod reports;
 pub mod switch;
+pub mod token;
 pub mod vendor;
 
 use std::time::Duration;
