@@ -204,6 +204,7 @@ async fn a_page_and_then_the_socket_may_use_one_connection_and_nothing_follows_a
     gateway.stop().await;
 }
 
+// hyper's doing (RFC 9112 §6.1): it shows one of the lengths, and nothing may follow.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_the_last_of_its_connection() {
     let gateway = start(|_| {}).await;
@@ -250,6 +251,28 @@ async fn a_request_has_a_body_of_64_kib_at_most() {
         let headers = [("Host", "quotes.example"), ("Content-Length", &length.to_string())];
         let request = request("POST /echo", &headers) + &"x".repeat(length);
         assert_eq!(Raw::say_to(address(&gateway), request).await.status().await, expected, "{length}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_time_of_a_proxys_header_counts_as_the_requests() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let gateway = start(|config| {
+        config.limits.handshake_timeout = TIMEOUT;
+        config.limits.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    // Its header comes after two thirds of the time; one that connects at a third and says nothing must end later.
+    let mut proxied = Raw::connect(address(&gateway)).await;
+    tokio::time::sleep(TIMEOUT / 3).await;
+    let silent = Raw::connect(address(&gateway)).await;
+    tokio::time::sleep(TIMEOUT / 3).await;
+    proxied.say("PROXY TCP4 198.51.100.1 10.0.0.1 4711 80\r\nGET /ws HTTP/1.1\r\n").await;
+    tokio::select! {
+        biased;
+        status = proxied.status() => assert_eq!(status, 408),
+        _ = silent.rest() => panic!("the clock began anew with the request"),
     }
     gateway.stop().await;
 }

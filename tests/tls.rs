@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,9 +123,9 @@ async fn what_is_sent_along_with_the_handshake_is_understood() {
     let world = World::new().await;
     let mut stream = secure(world.address(), &world.certificate, &TLS13).await.unwrap();
     let ping = |id: u8| frame(1, format!(r#"{{"action":"ping","id":{id}}}"#).as_bytes());
-    // In the same record as the request, in its own record, and after a while.
-    stream.write_all(&[upgrade("/ws", &[]).as_bytes(), &ping(1)].concat()).await.unwrap();
-    stream.write_all(&ping(2)).await.unwrap();
+    // In the same record as the request, more of it than HTTP reads at once; and in its own, after a while.
+    let long = frame(1, format!("{:12000}", r#"{"action":"ping","id":1}"#).as_bytes());
+    stream.write_all(&[upgrade("/ws", &[]).as_bytes(), &long].concat()).await.unwrap();
     stream.flush().await.unwrap();
     let mut heard = Vec::new();
     let mut hear = async |what: &str, stream: &mut Secure| {
@@ -134,9 +135,8 @@ async fn what_is_sent_along_with_the_handshake_is_understood() {
         }
     };
     hear(r#""id":1"#, &mut stream).await;
+    stream.write_all(&ping(2)).await.unwrap();
     hear(r#""id":2"#, &mut stream).await;
-    stream.write_all(&ping(3)).await.unwrap();
-    hear(r#""id":3"#, &mut stream).await;
     world.gateway.stop().await;
 }
 
@@ -195,6 +195,35 @@ async fn a_reader_that_was_slow_gets_the_newest_quote_and_not_all_of_them() {
     }
     assert!(heard + 90 < sent, "{heard} of {sent}");
     eventually("it is not blocked any more", async || !blocked().await).await;
+    world.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_an_update_that_the_socket_did_not_take_follows_without_another_one() {
+    let world = World::with(|config| {
+        config.shards = NonZeroUsize::new(1);
+        config.ping_interval = Duration::from_secs(300);
+    })
+    .await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = over(socket.connect(world.address()).await.unwrap(), &world.certificate, &TLS13).await.unwrap();
+    let mut slow = Client::over(stream, "wss://localhost/ws").await;
+    slow.next_of("connected").await;
+    slow.subscribe(&["A"]).await;
+    let mut quick = world.client("/ws").await;
+    quick.subscribe(&["A"]).await;
+    // Wherever the socket becomes full: at one of these lengths it is within the last record.
+    for length in (8..200).map(|kib| kib * 1024) {
+        let update = format!(r#"{{"symbol":"A","x":"{}"}}"#, "x".repeat(length));
+        world.publish(&update).await;
+        assert_eq!(quick.next_text().await, update);
+        // The shard has an answer to this after its flush.
+        for _ in 0..2 {
+            world.gateway.handle().connections(9).await;
+        }
+        assert_eq!(slow.next_text().await, update, "{length}");
+    }
     world.gateway.stop().await;
 }
 

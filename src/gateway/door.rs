@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
-    WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -143,14 +142,12 @@ impl Desk {
         if handshake::is_for_socket(&head) {
             return self.upgrade(&head, peer).await.unwrap_or_else(|refusal| refuse(&refusal));
         }
-        // RFC 9112 §6.1: a request with two lengths, of which hyper shows one, is a smuggler's; nothing may follow it.
-        let last = turned.is_some() || head.headers.contains_key(TRANSFER_ENCODING);
         let mut request = Request::from_parts(head, Body::new(Timely::new(body, self.front.handshake_timeout)));
         let extensions = request.extensions_mut();
         extensions.insert(PeerAddr(peer.address()));
         extensions.insert(self.hangup.clone());
         let Ok(mut response) = self.front.app.clone().oneshot(request).await;
-        if last {
+        if turned.is_some() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -30,8 +30,10 @@ pub fn upgrade(path: &str, more: &[(&str, &str)]) -> String {
 
 /// A masked client frame, final, with a mask of zeros.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).ok().filter(|&length| length < 126).expect("a short frame");
-    [&[0x80 | opcode, 0x80 | length, 0, 0, 0, 0], payload].concat()
+    let length = u16::try_from(payload.len()).expect("no long frame");
+    let [high, low] = length.to_be_bytes();
+    let length = if length < 126 { vec![0x80 | low] } else { vec![0x80 | 126, high, low] };
+    [&[0x80 | opcode], &length[..], &[0; 4], payload].concat()
 }
 
 /// One connection.
