@@ -13,6 +13,7 @@ pub mod relay;
 pub mod reports;
 pub mod switch;
 pub mod vendor;
+pub mod watcher;
 
 use std::time::Duration;
 
