@@ -236,6 +236,19 @@ impl RawConnection {
         }
     }
 
+    /// What Redis sends by itself to a subscriber; however long that takes. None when it is gone.
+    pub fn next_message(&mut self) -> Option<Reply> {
+        loop {
+            match self.reader.fill_buf() {
+                Ok([]) => return None,
+                Ok(_) => return Some(self.reply()),
+                // The time-out of an answer is none of a message.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("the server answers");
