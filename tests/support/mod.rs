@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+pub mod balancer;
 pub mod bench;
 pub mod binary;
 pub mod client;
