@@ -108,6 +108,8 @@ impl Hub {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {
+                    // The next lane's would follow them, and pay for them.
+                    pieces.clear();
                     self.flush.pieces = pieces;
                     return Flush::Failed(error);
                 }

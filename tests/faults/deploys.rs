@@ -19,6 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// Between two quotes.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How every quote begins.
+const QUOTE: &str = r#"{"type":"price_update""#;
 /// What the contract allows beside a client's slot.
 const ALLOWED: Duration = Duration::from_secs(2);
 
@@ -57,8 +59,8 @@ async fn live(address: SocketAddr, mut stop: watch::Receiver<bool>, quoted: watc
             };
             match message {
                 Some(Ok(Message::Text(text))) => {
-                    let message: Value = serde_json::from_str(&text).unwrap();
-                    if message["type"] == "price_update" {
+                    // Thousands of clients share a test's processor: no quote is looked into.
+                    if text.starts_with(QUOTE) {
                         let now = Instant::now();
                         // What it was told in its former connection is over with this one's first quote.
                         let slot = if std::mem::take(&mut is_new) { std::mem::take(&mut slot) } else { slot };
@@ -66,7 +68,8 @@ async fn live(address: SocketAddr, mut stop: watch::Receiver<bool>, quoted: watc
                             Some(before) => life.note_gap(now - before, slot),
                             None => quoted.send_modify(|count| *count += 1),
                         }
-                    } else if message["status"] == "draining" {
+                    } else if text.contains(r#""draining""#) {
+                        let message: Value = serde_json::from_str(&text).unwrap();
                         slot = Duration::from_millis(message["reconnect_in_ms"].as_u64().unwrap());
                         life.slots.push(slot);
                     }
@@ -99,7 +102,7 @@ fn publish(redis: &RedisServer) -> JoinHandle<()> {
     let mut connection = redis.connect();
     tokio::spawn(async move {
         for seq in 1_u64.. {
-            let json = format!(r#"{{"type":"price_update","symbol":"{SYMBOL}","data":{{"price":{seq}}},"seq":{seq}}}"#);
+            let json = format!(r#"{QUOTE},"symbol":"{SYMBOL}","data":{{"price":{seq}}},"seq":{seq}}}"#);
             connection.command(&["SET", &format!("cache:quote:{SYMBOL}"), &json]);
             connection.command(&["PUBLISH", UPDATES, &json]);
             sleep(INTERVAL).await;
