@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::field::{Empty, debug as as_debug};
+use tracing::{Instrument as _, Span, debug, error, info_span};
 
 use super::Config;
 use super::answer::Answer;
@@ -271,9 +272,8 @@ impl Cycle {
                     own.close(now).into_iter().for_each(|cost| board.note_cycle(cost));
                     break;
                 }
-                own.begin_fetch();
-                let (provider, symbols) = (Arc::clone(&board.provider), batch.clone());
-                let task = self.jobs.spawn(async move { Done::Fetched(provider.fetch(&symbols).await) });
+                let cycle = own.begin_fetch();
+                let task = self.jobs.spawn(fetch(Arc::clone(&board.provider), batch.clone(), cycle));
                 self.fetches.insert(task.id(), Fetch { lane, symbols: batch });
                 used = true;
             }
@@ -384,6 +384,21 @@ impl Cycle {
         board.expected.fetch_add(cost.expected, Ordering::Relaxed);
         own.end_fetch(cost, Instant::now()).into_iter().for_each(|cost| board.note_cycle(cost));
     }
+}
+
+/// Fetches, traced as a part of `cycle`.
+async fn fetch(provider: Arc<dyn Provider>, symbols: Vec<Symbol>, cycle: Span) -> Done {
+    let (name, asked) = (provider.name().as_str(), symbols.len());
+    let trace = info_span!(
+        target: "traces", parent: &cycle, "fetch",
+        provider = name, symbols = asked, quotes = Empty, calls = Empty, left = Empty,
+    );
+    let fetched = provider.fetch(&symbols).instrument(trace.clone()).await;
+    trace.record("quotes", fetched.quotes.len()).record("calls", fetched.calls);
+    if let Some(left) = &fetched.left {
+        trace.record("left", as_debug(&left.why));
+    }
+    Done::Fetched(fetched)
 }
 
 /// Half the shortest interval: a symbol polled out of turn is polled again in the next cycle or the one after, and the

@@ -26,10 +26,16 @@ pub struct Role {
 impl Role {
     /// Starts `tickcast ARGS` and waits until its ops port serves, which is last.
     pub async fn start(args: &[&str]) -> Role {
+        Role::start_with(args, &[]).await
+    }
+
+    /// The same, with this environment.
+    pub async fn start_with(args: &[&str], env: &[(&str, &str)]) -> Role {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
             .args(args)
             .args(["--ops-port", "0", "--log-format", "json"])
             .env_clear()
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -86,6 +86,7 @@ fn rules(read: ReadLimits) -> Rules {
         read,
         symbols_per_client: 3,
         messages: Rate { per_second: 10, burst: 50 },
+        pings: Rate { per_second: 10, burst: 50 },
         wildcard: Wildcard::Allowed,
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(10),
