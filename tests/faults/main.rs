@@ -9,6 +9,7 @@
 mod crashes;
 mod deploys;
 mod failover;
+mod hostile;
 mod outages;
 mod refusals;
 #[path = "../support/mod.rs"]
