@@ -110,12 +110,6 @@ fn publish(redis: &RedisServer) -> JoinHandle<()> {
     })
 }
 
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_of_two_gateways_leaves_no_client_without_quotes() {
     let wanted = std::env::var("TICKCAST_DEPLOY_CLIENTS").ok().map(|text| text.parse().expect("a number of clients"));

@@ -9,8 +9,10 @@
 mod crashes;
 mod deploys;
 mod failover;
+mod hostile;
 mod outages;
 mod refusals;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -102,4 +104,11 @@ fn publish_once(redis: &RedisServer, seq: u64) -> i64 {
         format!(r#"{{"type":"price_update","symbol":"{RARE}","data":{{"price":1,"timestamp":"T"}},"seq":{seq}}}"#);
     redis.command(&["SET", &format!("cache:quote:{RARE}"), &json]);
     redis.command(&["PUBLISH", UPDATES, &json]).number()
+}
+
+/// As many files as this process may have.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit");
 }

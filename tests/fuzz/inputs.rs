@@ -10,23 +10,23 @@ const NOISE: u32 = 16;
 const EDGES: &[u8] = b"\x00\x01\x7f\x80\x81\x88\x89\xc1\xfe\xff{}[]\":,\\/.-+eE0129 \n";
 
 /// A stream of inputs, the same for the same seed.
-pub struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     rng: Rng,
     corpus: &'a [&'a [u8]],
     dictionary: &'a [&'a str],
 }
 
 impl<'a> Inputs<'a> {
-    pub fn new(seed: u64, corpus: &'a [&'a [u8]], dictionary: &'a [&'a str]) -> Inputs<'a> {
+    pub(crate) fn new(seed: u64, corpus: &'a [&'a [u8]], dictionary: &'a [&'a str]) -> Inputs<'a> {
         Inputs { rng: Rng::with_seed(seed), corpus, dictionary }
     }
 
     /// For what else a target decides by chance.
-    pub fn rng(&mut self) -> &mut Rng {
+    pub(crate) fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
 
-    pub fn next(&mut self) -> Vec<u8> {
+    pub(crate) fn next(&mut self) -> Vec<u8> {
         if self.rng.u32(..NOISE) == 0 {
             return self.noise();
         }

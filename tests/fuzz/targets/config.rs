@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tickcast::config::environment::Environment;
 use tickcast::config::{Flag, Input, load};
 
-pub const CORPUS: &[&[u8]] = &[
+pub(crate) const CORPUS: &[&[u8]] = &[
     b"[gateway]\nbind = \"0.0.0.0\"\nport = 8081\nshards = 0\nflush_window_ms = 0\nwildcard = false\n",
     b"[limits]\nmax_connections = 0\nmessage_bytes = 65536\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n",
     b"[auth]\nmode = \"jwt\"\njwt_secret = \"0123456789abcdef0123456789abcdef\"\naudience = \"a\"\nleeway_s = 5\n",
@@ -18,7 +18,7 @@ pub const CORPUS: &[&[u8]] = &[
     b"gateway.port=8081",
     b"providers.massive.plan=paid",
 ];
-pub const WORDS: &[&str] = &[
+pub(crate) const WORDS: &[&str] = &[
     "[gateway]\n",
     "[providers.x]\n",
     "port = ",
@@ -40,19 +40,19 @@ pub const WORDS: &[&str] = &[
 ];
 
 /// A place for configuration files.
-pub struct Files {
+pub(crate) struct Files {
     path: PathBuf,
     _dir: TempDir,
 }
 
 impl Files {
-    pub fn new() -> Files {
+    pub(crate) fn new() -> Files {
         let dir = tempfile::tempdir().unwrap();
         Files { path: dir.path().join("tickcast.toml"), _dir: dir }
     }
 
     /// As a file, as `.env`, or as a flag.
-    pub fn load(&mut self, text: &[u8], rng: &mut Rng) {
+    pub(crate) fn load(&mut self, text: &[u8], rng: &mut Rng) {
         let mut input = Input::default();
         let lossy = String::from_utf8_lossy(text);
         match rng.u8(..4) {

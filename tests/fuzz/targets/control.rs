@@ -2,7 +2,7 @@
 
 use tickcast::protocol::control;
 
-pub const CORPUS: &[&[u8]] = &[
+pub(crate) const CORPUS: &[&[u8]] = &[
     br#"{"action":"pause","data":{"reason":"maintenance"}}"#,
     br#"{"action":"resume","data":{"provider":"massive"},"id":"1"}"#,
     br#"{"action":"refresh","data":{"symbols":["AAPL","MSFT"]}}"#,
@@ -10,9 +10,10 @@ pub const CORPUS: &[&[u8]] = &[
     br#"{"action":"drain","data":{"gateway":"g-1"}}"#,
     br#"{"action":"log_level","data":{"level":"debug"},"id":7}"#,
 ];
-pub const WORDS: &[&str] = &["\"data\":{", "\"symbols\":", "\"seconds\":1e400", "-0", "null", "\\ud83d", "\"id\":[]"];
+pub(crate) const WORDS: &[&str] =
+    &["\"data\":{", "\"symbols\":", "\"seconds\":1e400", "-0", "null", "\\ud83d", "\"id\":[]"];
 
-pub fn read(input: &[u8]) {
+pub(crate) fn read(input: &[u8]) {
     match control::read(input) {
         Ok(message) => drop(format!("{message:?}")),
         Err(refused) => drop(format!("{refused:?}")),

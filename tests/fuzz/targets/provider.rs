@@ -8,7 +8,7 @@ use tickcast::provider::Config;
 use tickcast::provider::binance::Binance;
 use tickcast::provider::vendor::{Reply, Vendor};
 
-pub const CORPUS: &[&[u8]] = &[
+pub(crate) const CORPUS: &[&[u8]] = &[
     br#"[{"symbol":"BTCUSDT","priceChange":"-812.10000000","priceChangePercent":"-0.912","lastPrice":"88199.90000000","openPrice":"89012.0","volume":"18233.41000000","openTime":1795064400000,"closeTime":1795208400000},{"symbol":"ETHUSDT","lastPrice":"0"}]"#,
     br#"{"code":-1121,"msg":"Invalid symbol."}"#,
     br#"{"code":-1003,"msg":"Way too much request weight used; IP banned until 1795208400000."}"#,
@@ -16,7 +16,7 @@ pub const CORPUS: &[&[u8]] = &[
     b"[]",
     b"",
 ];
-pub const WORDS: &[&str] = &[
+pub(crate) const WORDS: &[&str] = &[
     "\"lastPrice\":",
     "\"symbol\":\"BTCUSDT\"",
     "\"closeTime\":",
@@ -39,7 +39,7 @@ const HEADERS: &[(&str, &[&str])] = &[
 ];
 
 /// Hands the body to every vendor there is, as the answer to each of its calls.
-pub fn answer(body: &mut Vec<u8>, rng: &mut Rng) {
+pub(crate) fn answer(body: &mut [u8], rng: &mut Rng) {
     let mut headers = HeaderMap::new();
     for (name, values) in HEADERS {
         if rng.bool() {

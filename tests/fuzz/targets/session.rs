@@ -21,7 +21,7 @@ const MESSAGE_BYTES: usize = 1_024;
 const HELD_BESIDE: usize = 1_024;
 
 /// Conversations: every good request in frames of every kind, and some that are none.
-pub fn corpus() -> Vec<Vec<u8>> {
+pub(crate) fn corpus() -> Vec<Vec<u8>> {
     let texts = || request::CORPUS.iter().copied();
     let whole = texts().map(|text| frame(0x81, text));
     let cut = texts().map(|text| [frame(0x01, &text[..4]), frame(0x89, b"p"), frame(0x80, &text[4..])].concat());
@@ -47,7 +47,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads the input in pieces as sockets give them, and answers.
-pub fn converse(input: &mut Vec<u8>, rng: &mut Rng) {
+pub(crate) fn converse(input: &mut [u8], rng: &mut Rng) {
     let limits = ReadLimits { message_bytes: MESSAGE_BYTES, fragments: 8, binary: Binary::Refuse };
     let coding = if rng.bool() { Coding::Deflate } else { Coding::Plain };
     let rules = rules(limits);
@@ -55,7 +55,7 @@ pub fn converse(input: &mut Vec<u8>, rng: &mut Rng) {
     let mut session = Session::new(Access::Open, &rules, now);
     session.greet("c", request::selection(rng), &rules, now, &mut desk);
     let mut reader = Reader::default();
-    let mut rest = &mut input[..];
+    let mut rest = input;
     while !rest.is_empty() {
         let piece = rng.usize(1..=rest.len());
         let (now_read, later) = rest.split_at_mut(piece);
