@@ -121,7 +121,8 @@ impl Vendor for Coinbase {
     fn answer(&mut self, call: &Call<Step>, reply: &Reply<'_>) -> Result<Progress<Step>, Failure> {
         let mut progress = Progress::default();
         if !reply.is_success() {
-            let said = reply.json::<Refusal<'_>>().ok().and_then(|refusal| refusal.message.text()).unwrap_or_default();
+            let said =
+                reply.object::<Refusal<'_>>().ok().and_then(|refusal| refusal.message.text()).unwrap_or_default();
             if reply.status != 404 || reply.is_html() {
                 return Err(reply.failure(&said));
             }
@@ -130,7 +131,7 @@ impl Vendor for Coinbase {
         }
         match &call.step {
             Step::Stats(spelled) => {
-                let open = reply.json::<Stats<'_>>()?.open.price();
+                let open = reply.object::<Stats<'_>>()?.open.price();
                 for own in spelled.texts() {
                     // A pair of today had no price yesterday.
                     self.keep(own, open.clone().unwrap_or_else(|| Number::from(0)), reply.now);
@@ -138,7 +139,7 @@ impl Vendor for Coinbase {
                 progress.calls.extend(ticker(spelled.clone()));
             }
             Step::Ticker(spelled) => {
-                let row: Ticker<'_> = reply.json()?;
+                let row: Ticker<'_> = reply.object()?;
                 for (symbol, own) in spelled.iter() {
                     progress.add(symbol, row.quote(symbol, self.open(own, reply.now)), reply.now);
                 }

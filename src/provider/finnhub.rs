@@ -122,7 +122,7 @@ impl Vendor for Finnhub {
         }
         match call.step {
             Step::Quote => {
-                let row: Row<'_> = reply.json()?;
+                let row: Row<'_> = reply.object()?;
                 if let Some(said) = row.error.text() {
                     return Err(Failure::Malformed(Detail::new(&said)));
                 }
@@ -130,7 +130,7 @@ impl Vendor for Finnhub {
                     progress.add(symbol, row.quote(symbol), reply.now);
                 }
             }
-            Step::Bars => progress.bars.extend(reply.json::<Columns<'_>>()?.bars()),
+            Step::Bars => progress.bars.extend(reply.object::<Columns<'_>>()?.bars()),
         }
         Ok(progress)
     }
@@ -155,7 +155,7 @@ fn refused(reply: &Reply<'_>) -> Failure {
         #[serde(borrow, default)]
         error: Field<'a>,
     }
-    let said = reply.json::<Refusal<'_>>().ok().and_then(|refusal| refusal.error.text()).unwrap_or_default();
+    let said = reply.object::<Refusal<'_>>().ok().and_then(|refusal| refusal.error.text()).unwrap_or_default();
     match reply.failure(&said) {
         // So it answers an empty key.
         Failure::RateLimited { detail, .. } if said.contains("sign up") => Failure::Auth(detail),

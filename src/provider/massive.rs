@@ -110,7 +110,11 @@ impl Massive {
             self.snapshots = Snapshots::Refused(reply.now.checked_add(REFUSED_FOR).unwrap_or(reply.now));
             return Ok(self.begin_daily(spelled.clone(), reply.now));
         }
-        let rows: Vec<Row<'_>> = read(reply)?.tickers.rows()?;
+        let body = read(reply)?;
+        if body.status.json().or(body.tickers.json()).is_none() {
+            return Err(Failure::Malformed("neither status nor tickers in it".into()));
+        }
+        let rows: Vec<Row<'_>> = body.tickers.rows()?;
         self.snapshots = Snapshots::Granted;
         let mut progress = Progress::default();
         for (symbol, own) in spelled.iter() {
@@ -211,10 +215,10 @@ impl Body<'_> {
 /// The envelope of a good answer, `DELAYED` plans included.
 fn read<'a>(reply: &Reply<'a>) -> Result<Body<'a>, Failure> {
     if !reply.is_success() {
-        let said = reply.json::<Body<'_>>().map(|body| body.said()).unwrap_or_default();
+        let said = reply.object::<Body<'_>>().map(|body| body.said()).unwrap_or_default();
         return Err(reply.failure(&said));
     }
-    let body: Body<'_> = reply.json()?;
+    let body: Body<'_> = reply.object()?;
     match body.status.text().as_deref() {
         Some("ERROR") => Err(reply.failure(&body.said())),
         Some("NOT_AUTHORIZED") => Err(Failure::Plan(body.said().into())),

@@ -8,6 +8,7 @@
 //! Nothing queues here: a provider without budget says so at once and is asked again later, with the symbols that
 //! matter most by then.
 
+pub mod alphavantage;
 pub mod binance;
 pub mod client;
 pub mod coinbase;
@@ -17,12 +18,15 @@ pub mod finnhub;
 pub mod limiter;
 pub mod massive;
 pub mod meters;
+pub mod nse;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
 pub mod tradier;
+pub mod twelvedata;
 pub mod unknown;
 pub mod vendor;
+pub mod yahoo;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -176,9 +180,6 @@ pub enum BuildError {
     /// The same one twice.
     #[error("publisher.providers names {0} twice")]
     Twice(Name),
-    /// Not in this build.
-    #[error("provider {0} is not available in this version")]
-    Unavailable(Name),
     /// A setting that cannot be used.
     #[error("providers.{name}.{key}: {message}")]
     Setting {
@@ -220,46 +221,32 @@ pub async fn build(
         built.push(match name {
             Name::Simulated => Arc::new(simulated::Simulated::new(config)),
             Name::Replay => Arc::new(replay::Replay::open(config).await?),
-            Name::Massive
-            | Name::Tradier
-            | Name::Yahoo
-            | Name::Finnhub
-            | Name::AlphaVantage
-            | Name::TwelveData
-            | Name::Nse
-            | Name::Binance
-            | Name::Coinbase => http(name, config, shared(&mut client)?, broker)?,
+            Name::Massive => over(massive::Massive::new(key(name, config)?, config), config, &mut client, broker)?,
+            Name::Tradier => over(tradier::Tradier::new(key(name, config)?, config), config, &mut client, broker)?,
+            Name::Yahoo => over(yahoo::Yahoo::new(config), config, &mut client, broker)?,
+            Name::Finnhub => over(finnhub::Finnhub::new(key(name, config)?, config), config, &mut client, broker)?,
+            Name::AlphaVantage => {
+                over(alphavantage::AlphaVantage::new(key(name, config)?, config), config, &mut client, broker)?
+            }
+            Name::TwelveData => {
+                over(twelvedata::TwelveData::new(key(name, config)?, config), config, &mut client, broker)?
+            }
+            Name::Nse => over(nse::Nse::new(config), config, &mut client, broker)?,
+            Name::Binance => over(binance::Binance::new(config), config, &mut client, broker)?,
+            Name::Coinbase => over(coinbase::Coinbase::new(config), config, &mut client, broker)?,
         });
     }
     Ok(built)
 }
 
 /// A vendor behind HTTP.
-fn http(
-    name: Name,
+fn over<V: Vendor>(
+    vendor: V,
     config: &Config,
-    client: Arc<client::Client>,
+    client: &mut Option<Arc<client::Client>>,
     broker: &Broker,
 ) -> Result<Arc<dyn Provider>, BuildError> {
-    fn over<V: Vendor>(
-        vendor: V,
-        config: &Config,
-        client: Arc<client::Client>,
-        broker: &Broker,
-    ) -> Result<Arc<dyn Provider>, BuildError> {
-        Ok(Arc::new(fetch::HttpProvider::new(vendor, config, client, broker)?))
-    }
-    let key = || key(name, config);
-    match name {
-        Name::Massive => over(massive::Massive::new(key()?, config), config, client, broker),
-        Name::Tradier => over(tradier::Tradier::new(key()?, config), config, client, broker),
-        Name::Finnhub => over(finnhub::Finnhub::new(key()?, config), config, client, broker),
-        Name::Binance => over(binance::Binance::new(config), config, client, broker),
-        Name::Coinbase => over(coinbase::Coinbase::new(config), config, client, broker),
-        Name::Yahoo | Name::AlphaVantage | Name::TwelveData | Name::Nse | Name::Replay | Name::Simulated => {
-            Err(BuildError::Unavailable(name))
-        }
-    }
+    Ok(Arc::new(fetch::HttpProvider::new(vendor, config, shared(client)?, broker)?))
 }
 
 /// The key of a vendor that answers nobody without one.

@@ -191,7 +191,7 @@ struct FaultDetail<'a> {
 }
 
 fn read<'a>(reply: &Reply<'a>) -> Result<Body<'a>, Failure> {
-    let body = reply.json::<Body<'_>>();
+    let body = reply.object::<Body<'_>>();
     if let Ok(Body { fault: Some(fault), .. }) = &body {
         return Err(refused(fault, reply));
     }

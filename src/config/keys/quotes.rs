@@ -249,7 +249,10 @@ pub(in crate::config) const TYPICAL: &[(Name, &[(&str, &str)])] = &[
         Name::TwelveData,
         &[("base_url", "https://api.twelvedata.com"), ("per_minute", "8"), ("per_day", "800"), ("batch", "8")],
     ),
-    (Name::Nse, &[("base_url", "https://www.nseindia.com"), ("per_minute", "20"), ("symbols", "*.NS")]),
+    (
+        Name::Nse,
+        &[("base_url", "https://www.nseindia.com"), ("per_minute", "20"), ("batch", "50"), ("symbols", "*.NS")],
+    ),
     (
         Name::Binance,
         &[

@@ -103,6 +103,8 @@ fn each_refusal_has_its_class() {
         (200, &[][..], r#"{"status":"OK","tick"#, "transient"),
         (200, &[][..], r#"{"status":"NOT_AUTHORIZED","message":"not entitled"}"#, "plan: not entitled"),
         (200, &[][..], r#"{"tickers":"none"}"#, "malformed"),
+        (200, &[][..], "{}", "malformed"),
+        (200, &[][..], "[]", "malformed"),
     ] {
         let mut massive = massive(None);
         let call = first(&mut massive, &["NVDA"]);

@@ -63,6 +63,12 @@ impl Spelled {
     }
 }
 
+impl FromIterator<(Symbol, String)> for Spelled {
+    fn from_iter<I: IntoIterator<Item = (Symbol, String)>>(spelled: I) -> Spelled {
+        Spelled(spelled.into_iter().collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
