@@ -58,6 +58,8 @@ fn config(port: u16) -> Config {
             connect_burst: ENOUGH,
             messages_per_second: ENOUGH,
             message_burst: ENOUGH,
+            pings_per_second: ENOUGH,
+            ping_burst: ENOUGH,
             message_bytes: MESSAGE_BYTES,
             fragments: FRAGMENTS,
             symbols_per_client: NonZeroUsize::MIN,

@@ -38,7 +38,7 @@ promtool check config deploy/prometheus/prometheus.yml >/dev/null
 promtool test rules deploy/prometheus/alerts_test.yml >/dev/null
 
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 step "release build"
 cargo build --release --workspace --locked --quiet

@@ -5,6 +5,8 @@
 //! broker. A second signal ends the process at once.
 
 mod log_level;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;

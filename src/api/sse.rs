@@ -59,7 +59,7 @@ pub(super) async fn sse(State(front): State<Front>, request: Request) -> Result<
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no connection to stream on"));
     };
     let name = format!("sse_{:012x}", fastrand::u64(..1 << 48));
-    let expires = if let Access::Granted(grant) = &access { grant.expires } else { None };
+    let expires = if let Access::Granted { grant, .. } = &access { grant.expires } else { None };
     let hello = hello(&front, &name, &selection);
     let wish = StreamWish {
         symbols: selection.symbols,

@@ -85,6 +85,8 @@ fn limits(read: &Read<'_>) -> g::Limits {
         connect_burst: read.count("limits.connect_burst"),
         messages_per_second: read.count("limits.messages_per_second"),
         message_burst: read.count("limits.message_burst"),
+        pings_per_second: read.count("limits.pings_per_second"),
+        ping_burst: read.count("limits.ping_burst"),
         message_bytes: NonZeroUsize::new(read.size("limits.message_bytes")).expect(IN_RANGE),
         fragments: read.count("limits.fragments"),
         symbols_per_client: NonZeroUsize::new(read.size("limits.symbols_per_client")).expect(IN_RANGE),

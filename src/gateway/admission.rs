@@ -1,19 +1,27 @@
 //! Who may connect: how many in all, how many from one address, how fast.
 //!
-//! Checked once per connection, before the upgrade. The table of addresses is bounded: an address is in it while it has
-//! a connection or its bucket is not full again, and beyond [`MAX_ADDRESSES`] strangers are refused until it shrinks.
+//! Asked once per connection, right after it is accepted, and again when a trusted proxy has said whose it is. Refusing
+//! politely costs a parsed request, so that has a rate of its own: an address that floods gets as many refusals a second
+//! as it may make connections, and is reset unread beyond that. The table of addresses is bounded: an address is in it
+//! while it has a connection or its buckets are not full again, and beyond [`MAX_ADDRESSES`] strangers are reset until
+//! it shrinks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
 use tokio::sync::Notify;
 
 use super::config::Limits;
+use super::forwarded::Origin;
 
 /// Addresses remembered: 2¹⁸ × about 48 bytes = 12 MB.
 const MAX_ADDRESSES: usize = 1 << 18;
+/// Connections that may be open at once only to be told that they are refused.
+pub(super) const MAX_TURNED: usize = 64;
+/// Between two sweeps of a full table.
+const SWEEP_MS: u64 = 1000;
 
 /// The gateway's door book.
 pub(super) struct Admission {
@@ -22,7 +30,9 @@ pub(super) struct Admission {
     per_second: u32,
     burst: u32,
     open: AtomicUsize,
+    turned: AtomicUsize,
     addresses: DashMap<Address, Entries>,
+    swept_at_ms: AtomicU64,
     emptied: Notify,
 }
 
@@ -40,6 +50,8 @@ struct Entries {
     open: u32,
     /// Thousandths of a connection that may still be made.
     credit: u32,
+    /// Thousandths of a refusal that will still be said.
+    refusals: u32,
     credited_at_ms: u64,
 }
 
@@ -64,13 +76,36 @@ impl Refused {
             Refused::TooFast => "address_rate",
         }
     }
+
+    /// The same for a connection that is reset unread.
+    #[must_use]
+    pub(super) const fn reason_unsaid(self) -> &'static str {
+        match self {
+            Refused::Full => "full_flood",
+            Refused::AddressFull | Refused::TooFast => "address_flood",
+        }
+    }
+}
+
+/// What becomes of a connection.
+pub(super) enum Verdict {
+    /// It is served.
+    Admitted(Permit),
+    /// It is told why not.
+    Refused(Refused, Turned),
+    /// It is reset.
+    Reset(Refused),
 }
 
 /// One admitted connection; dropping it makes room.
 pub(super) struct Permit {
     admission: Arc<Admission>,
-    address: Address,
+    /// Where it counts; `None` while only a proxy is known.
+    address: Option<Address>,
 }
+
+/// One connection that is being refused; dropping it makes room for the next.
+pub(super) struct Turned(Arc<Admission>);
 
 impl Admission {
     /// An empty book. `max_open` is the configured maximum or what the descriptors allow.
@@ -82,50 +117,39 @@ impl Admission {
             per_second: limits.connects_per_ip_per_second.get(),
             burst: limits.connect_burst.get(),
             open: AtomicUsize::new(0),
+            turned: AtomicUsize::new(0),
             addresses: DashMap::new(),
+            swept_at_ms: AtomicU64::new(0),
             emptied: Notify::new(),
         }
     }
 
-    /// Admits a connection from `peer` at `now_ms` (monotonic).
-    ///
-    /// # Errors
-    /// Why not.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, now_ms: u64) -> Result<Permit, Refused> {
-        let address = Address::of(peer);
-        if self.addresses.len() >= MAX_ADDRESSES {
-            self.addresses.retain(|_, entry| !self.is_forgettable(entry, now_ms));
-            if self.addresses.len() >= MAX_ADDRESSES && !self.addresses.contains_key(&address) {
-                return Err(Refused::TooFast);
+    /// Decides about a new connection at `now_ms` (monotonic). One of a trusted proxy counts by no address until it is
+    /// known whose it is ([`Permit::settle`]).
+    pub(super) fn knock(self: &Arc<Self>, peer: Origin, now_ms: u64) -> Verdict {
+        let Some(mut permit) = self.enter() else { return self.refuse(Refused::Full, peer, now_ms) };
+        match permit.settle(peer, now_ms) {
+            Ok(()) => Verdict::Admitted(permit),
+            Err(refused) => {
+                drop(permit);
+                self.refuse(refused, peer, now_ms)
             }
         }
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.max_open {
-            self.leave();
-            return Err(Refused::Full);
+    }
+
+    /// Whether a refusal is said or left unsaid.
+    pub(super) fn refuse(self: &Arc<Self>, refused: Refused, peer: Origin, now_ms: u64) -> Verdict {
+        if self.turned.fetch_add(1, Ordering::AcqRel) >= MAX_TURNED {
+            self.turned.fetch_sub(1, Ordering::AcqRel);
+            return Verdict::Reset(refused);
         }
-        let full = self.burst.saturating_mul(1000);
-        let mut entry =
-            self.addresses.entry(address).or_insert(Entries { open: 0, credit: full, credited_at_ms: now_ms });
-        let credit = self.credit(&entry, now_ms);
-        entry.credited_at_ms = now_ms;
-        entry.credit = credit;
-        let refused = if entry.open >= self.per_address {
-            Some(Refused::AddressFull)
-        } else if credit < 1000 {
-            Some(Refused::TooFast)
-        } else {
-            entry.credit -= 1000;
-            entry.open += 1;
-            None
-        };
-        drop(entry);
-        match refused {
-            None => Ok(Permit { admission: Arc::clone(self), address }),
-            Some(refused) => {
-                self.leave();
-                Err(refused)
-            }
+        let turned = Turned(Arc::clone(self));
+        if let Origin::Client(peer) = peer {
+            let Some(mut entry) = self.entry(Address::of(peer), now_ms) else { return Verdict::Reset(refused) };
+            let Some(left) = entry.refusals.checked_sub(1000) else { return Verdict::Reset(refused) };
+            entry.refusals = left;
         }
+        Verdict::Refused(refused, turned)
     }
 
     /// Connections open.
@@ -151,29 +175,101 @@ impl Admission {
         }
     }
 
-    fn credit(&self, entry: &Entries, now_ms: u64) -> u32 {
-        let refill = now_ms.saturating_sub(entry.credited_at_ms).saturating_mul(u64::from(self.per_second));
+    /// A place for one more connection.
+    fn enter(self: &Arc<Self>) -> Option<Permit> {
+        let permit = Permit { admission: Arc::clone(self), address: None };
+        (self.open.fetch_add(1, Ordering::AcqRel) < self.max_open).then_some(permit)
+    }
+
+    /// An address's entry with its buckets brought up to date. `None`: the table is full and knows it not.
+    fn entry(&self, address: Address, now_ms: u64) -> Option<impl std::ops::DerefMut<Target = Entries> + '_> {
+        if self.addresses.len() >= MAX_ADDRESSES && !self.addresses.contains_key(&address) {
+            self.sweep(now_ms);
+            if self.addresses.len() >= MAX_ADDRESSES {
+                return None;
+            }
+        }
+        let full = self.burst.saturating_mul(1000);
+        let fresh = Entries { open: 0, credit: full, refusals: full, credited_at_ms: now_ms };
+        let mut entry = self.addresses.entry(address).or_insert(fresh);
+        let elapsed_ms = now_ms.saturating_sub(entry.credited_at_ms);
+        entry.credit = self.refilled(entry.credit, elapsed_ms);
+        entry.refusals = self.refilled(entry.refusals, elapsed_ms);
+        entry.credited_at_ms = now_ms;
+        Some(entry)
+    }
+
+    fn refilled(&self, credit: u32, elapsed_ms: u64) -> u32 {
+        let refill = elapsed_ms.saturating_mul(u64::from(self.per_second));
         let full = u64::from(self.burst) * 1000;
-        u32::try_from(u64::from(entry.credit).saturating_add(refill).min(full)).unwrap_or(u32::MAX)
+        u32::try_from(u64::from(credit).saturating_add(refill).min(full)).unwrap_or(u32::MAX)
     }
 
-    fn is_forgettable(&self, entry: &Entries, now_ms: u64) -> bool {
-        entry.open == 0 && u64::from(self.credit(entry, now_ms)) >= u64::from(self.burst) * 1000
+    /// Forgets addresses of which nothing needs to be known. Looking at all of them takes milliseconds, so not for each
+    /// of a flood of strangers.
+    fn sweep(&self, now_ms: u64) {
+        let swept_at = self.swept_at_ms.load(Ordering::Relaxed);
+        if now_ms < swept_at + SWEEP_MS {
+            return;
+        }
+        self.swept_at_ms.store(now_ms, Ordering::Relaxed);
+        let full = self.burst.saturating_mul(1000);
+        self.addresses.retain(|_, entry| {
+            let elapsed_ms = now_ms.saturating_sub(entry.credited_at_ms);
+            let least = entry.credit.min(entry.refusals);
+            entry.open > 0 || self.refilled(least, elapsed_ms) < full
+        });
+    }
+}
+
+impl Permit {
+    /// Counts the connection where it belongs, now that this is known; what it counted for before is free again. A
+    /// proxy's own connection counts by no address.
+    ///
+    /// # Errors
+    /// Why that address may have no more; the permit counts by no address then.
+    pub(super) fn settle(&mut self, origin: Origin, now_ms: u64) -> Result<(), Refused> {
+        let address = match origin {
+            Origin::Client(address) => Some(Address::of(address)),
+            Origin::Proxy(_) => None,
+        };
+        if self.address == address {
+            return Ok(());
+        }
+        self.leave_address();
+        let Some(address) = address else { return Ok(()) };
+        let mut entry = self.admission.entry(address, now_ms).ok_or(Refused::TooFast)?;
+        if entry.open >= self.admission.per_address {
+            return Err(Refused::AddressFull);
+        }
+        entry.credit = entry.credit.checked_sub(1000).ok_or(Refused::TooFast)?;
+        entry.open += 1;
+        drop(entry);
+        self.address = Some(address);
+        Ok(())
     }
 
-    fn leave(&self) {
-        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.emptied.notify_waiters();
+    fn leave_address(&mut self) {
+        if let Some(address) = self.address.take()
+            && let Entry::Occupied(mut entry) = self.admission.addresses.entry(address)
+        {
+            entry.get_mut().open -= 1;
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = self.admission.addresses.entry(self.address) {
-            entry.get_mut().open -= 1;
+        self.leave_address();
+        if self.admission.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.admission.emptied.notify_waiters();
         }
-        self.admission.leave();
+    }
+}
+
+impl Drop for Turned {
+    fn drop(&mut self) {
+        self.0.turned.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -199,18 +295,30 @@ mod tests {
         Arc::new(Admission::new(&limits, max_open))
     }
 
-    fn peer(text: &str) -> IpAddr {
+    fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    fn client(text: &str) -> Origin {
+        Origin::Client(ip(text))
+    }
+
+    fn admit(admission: &Arc<Admission>, peer: Origin, now_ms: u64) -> Result<Permit, Refused> {
+        match admission.knock(peer, now_ms) {
+            Verdict::Admitted(permit) => Ok(permit),
+            Verdict::Refused(refused, _) => Err(refused),
+            Verdict::Reset(refused) => panic!("reset: {refused:?}"),
+        }
     }
 
     #[test]
     fn one_address_cannot_take_all_places() {
         let admission = admission(100);
-        let permits: Vec<_> = (0..3).map(|_| admission.admit(peer("10.0.0.1"), 0).unwrap()).collect();
-        assert_eq!(admission.admit(peer("10.0.0.1"), 0).err(), Some(Refused::AddressFull));
-        assert!(admission.admit(peer("10.0.0.2"), 0).is_ok());
+        let permits: Vec<_> = (0..3).map(|_| admit(&admission, client("10.0.0.1"), 0).unwrap()).collect();
+        assert_eq!(admit(&admission, client("10.0.0.1"), 0).err(), Some(Refused::AddressFull));
+        assert!(admit(&admission, client("10.0.0.2"), 0).is_ok());
         drop(permits);
-        assert!(admission.admit(peer("10.0.0.1"), 0).is_ok());
+        assert!(admit(&admission, client("10.0.0.1"), 0).is_ok());
         assert_eq!(admission.open(), 0);
     }
 
@@ -218,23 +326,80 @@ mod tests {
     fn one_address_cannot_connect_too_fast() {
         let admission = admission(100);
         for _ in 0..5 {
-            drop(admission.admit(peer("10.0.0.1"), 1000).unwrap());
+            drop(admit(&admission, client("10.0.0.1"), 1000).unwrap());
         }
-        assert_eq!(admission.admit(peer("10.0.0.1"), 1400).err(), Some(Refused::TooFast));
-        assert!(admission.admit(peer("10.0.0.1"), 1500).is_ok());
+        assert_eq!(admit(&admission, client("10.0.0.1"), 1400).err(), Some(Refused::TooFast));
+        assert!(admit(&admission, client("10.0.0.1"), 1500).is_ok());
     }
 
     #[test]
     fn the_gateway_has_an_end() {
         let admission = admission(1);
-        let _permit = admission.admit(peer("10.0.0.1"), 0).unwrap();
-        assert_eq!(admission.admit(peer("10.0.0.2"), 0).err(), Some(Refused::Full));
+        let _permit = admit(&admission, client("10.0.0.1"), 0).unwrap();
+        assert_eq!(admit(&admission, client("10.0.0.2"), 0).err(), Some(Refused::Full));
+        assert_eq!(admit(&admission, Origin::Proxy(ip("10.9.9.9")), 0).err(), Some(Refused::Full));
+    }
+
+    #[test]
+    fn a_flood_is_told_so_for_a_while_and_then_reset_unread() {
+        let admission = admission(100);
+        let flooding = client("10.0.0.1");
+        let mut outcomes = [0; 3];
+        let mut knock = |now_ms| match admission.knock(flooding, now_ms) {
+            Verdict::Admitted(_) => outcomes[0] += 1,
+            Verdict::Refused(..) => outcomes[1] += 1,
+            Verdict::Reset(refused) => {
+                assert_eq!(refused.reason_unsaid(), "address_flood");
+                outcomes[2] += 1;
+            }
+        };
+        (0..100).for_each(|_| knock(0));
+        (0..100).for_each(|_| knock(1000));
+        assert_eq!(outcomes, [5 + 2, 5 + 2, 200 - 14]);
+        assert!(admit(&admission, client("10.0.0.2"), 1000).is_ok(), "others notice nothing");
+    }
+
+    #[test]
+    fn only_so_many_are_told_at_once() {
+        let admission = admission(1);
+        let _permit = admit(&admission, client("10.0.0.1"), 0).unwrap();
+        let mut turned = Vec::new();
+        for at in 0..MAX_TURNED {
+            let peer = client(&format!("10.1.0.{at}"));
+            let Verdict::Refused(Refused::Full, slot) = admission.knock(peer, 0) else { panic!("{at}") };
+            turned.push(slot);
+        }
+        assert!(matches!(admission.knock(client("10.2.0.1"), 0), Verdict::Reset(Refused::Full)));
+        turned.pop();
+        assert!(matches!(admission.knock(client("10.2.0.1"), 0), Verdict::Refused(Refused::Full, _)));
+        assert_eq!(admission.open(), 1, "what is refused takes no place");
+    }
+
+    #[test]
+    fn a_proxy_is_not_limited_and_whoever_is_behind_it_is() {
+        let admission = admission(100);
+        let proxy = Origin::Proxy(ip("10.9.9.9"));
+        let mut permits: Vec<_> = (0..50).map(|_| admit(&admission, proxy, 0).unwrap()).collect();
+        let (first, rest) = permits.split_at_mut(3);
+        for permit in first.iter_mut() {
+            assert_eq!(permit.settle(client("192.0.2.1"), 0), Ok(()));
+        }
+        assert_eq!(rest[0].settle(client("192.0.2.1"), 0), Err(Refused::AddressFull));
+        assert_eq!(rest[0].settle(client("192.0.2.2"), 0), Ok(()), "it may be somebody else's next");
+        assert_eq!(first[0].settle(client("192.0.2.1"), 0), Ok(()), "counted once");
+        assert_eq!(first[0].settle(proxy, 0), Ok(()));
+        assert_eq!(rest[1].settle(client("192.0.2.1"), 0), Ok(()), "the place it left is free");
+        assert_eq!(admission.open(), 50);
+        drop(permits);
+        assert_eq!(admission.open(), 0);
+        let book = &admission.addresses;
+        assert!(book.iter().all(|entry| entry.open == 0));
     }
 
     #[test]
     fn addresses_count_by_what_one_customer_has() {
-        assert_eq!(Address::of(peer("2001:db8::1")), Address::of(peer("2001:db8::ffff:2")));
-        assert_ne!(Address::of(peer("2001:db8::1")), Address::of(peer("2001:db8:0:1::1")));
-        assert_eq!(Address::of(peer("::ffff:10.0.0.1")), Address::of(peer("10.0.0.1")));
+        assert_eq!(Address::of(ip("2001:db8::1")), Address::of(ip("2001:db8::ffff:2")));
+        assert_ne!(Address::of(ip("2001:db8::1")), Address::of(ip("2001:db8:0:1::1")));
+        assert_eq!(Address::of(ip("::ffff:10.0.0.1")), Address::of(ip("10.0.0.1")));
     }
 }

@@ -68,6 +68,10 @@ pub struct Limits {
     pub messages_per_second: NonZeroU32,
     /// Messages per client at once.
     pub message_burst: NonZeroU32,
+    /// Pings and unasked pongs per client and second.
+    pub pings_per_second: NonZeroU32,
+    /// Pings and unasked pongs per client at once.
+    pub ping_burst: NonZeroU32,
     /// One message's payload, inclusive.
     pub message_bytes: NonZeroUsize,
     /// Fragments of one message.
@@ -139,6 +143,8 @@ pub(crate) mod tests {
             connect_burst: number(100),
             messages_per_second: number(10),
             message_burst: number(50),
+            pings_per_second: number(5),
+            ping_burst: number(20),
             message_bytes: size(65_536),
             fragments: number(64),
             symbols_per_client: size(1024),

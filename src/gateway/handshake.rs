@@ -10,6 +10,7 @@ use http::header::{
     UPGRADE,
 };
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Response, StatusCode, Version};
 use hyper::http;
 
@@ -22,6 +23,8 @@ use crate::protocol::request::read_list;
 
 /// The path of the socket; also with `/{client_id}`, and `/` when the request is an upgrade.
 pub(super) const PATH: &str = "/ws";
+/// The most subprotocols a client may offer; two are of use here.
+const MAX_PROTOCOLS: usize = 16;
 /// The longest client id in the path.
 pub(super) const MAX_CLIENT_ID_BYTES: usize = 64;
 
@@ -61,10 +64,11 @@ const fn malformed(message: &'static str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "malformed", message)
 }
 
-/// Whether a request is for the socket rather than for a page or the API.
+/// Whether a request is for the socket rather than for a page or the API. An upgrade to something else is none: clients
+/// that offer h2c get their page (RFC 9110 §7.8 lets a server pass over such an offer).
 pub(super) fn is_for_socket(head: &Parts) -> bool {
     let path = head.uri.path();
-    let upgrade = head.headers.contains_key(UPGRADE) || head.headers.contains_key(SEC_WEBSOCKET_KEY);
+    let upgrade = head.headers.get_all(UPGRADE).iter().any(|value| lists(value, "websocket"));
     path == PATH || path.strip_prefix(PATH).is_some_and(|rest| rest.starts_with('/')) || upgrade
 }
 
@@ -77,10 +81,7 @@ pub(super) fn read(head: &Parts, compression: Coding) -> Result<Upgrade, Refusal
     if head.version != Version::HTTP_11 {
         return Err(malformed("a WebSocket handshake is HTTP/1.1"));
     }
-    let host = only(head, &HOST, "exactly one Host header is needed")?;
-    if head.uri.authority().is_some_and(|authority| authority.as_str() != host) {
-        return Err(malformed("the request's URL and its Host header differ"));
-    }
+    check_host(head)?;
     check_upgrade(head)?;
     check_no_body(head)?;
     check_version(head)?;
@@ -90,7 +91,8 @@ pub(super) fn read(head: &Parts, compression: Coding) -> Result<Upgrade, Refusal
     }
     let accept = HeaderValue::try_from(frame::accept_key(key)).expect("base64 is a header value");
     let query = Query::read(head.uri.query().unwrap_or_default())?;
-    let (protocol, protocol_token) = read_protocol(head);
+    let (protocol, protocol_token) = read_protocols(head)?;
+    check_extensions(head)?;
     let token = bearer(head)?.or(protocol_token).or(query.token);
     let flat = query.flat || matches!(client_id, ClientId::Given(_));
     let dialect = if flat { Dialect::Flat } else { Dialect::Nested };
@@ -148,6 +150,26 @@ fn read_path(path: &str) -> Result<ClientId, Refusal> {
     Ok(ClientId::Given(id.into()))
 }
 
+/// RFC 9112 §3.2: one Host, the same as in a URL that names one; RFC 6455 §3: such a URL is of HTTP.
+fn check_host(head: &Parts) -> Result<(), Refusal> {
+    let host = only(head, &HOST, "exactly one Host header is needed")?;
+    if !is_host(host) {
+        return Err(malformed("the Host header names no host"));
+    }
+    if head.uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
+        return Err(malformed("the request's URL and its Host header differ"));
+    }
+    match head.uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => Err(malformed("the request's URL is not of HTTP")),
+    }
+}
+
+/// `name`, `name:port`, an address for a name; no user, no path.
+fn is_host(host: &str) -> bool {
+    !host.contains('@') && host.parse::<Authority>().is_ok_and(|host| !host.host().is_empty())
+}
+
 fn check_upgrade(head: &Parts) -> Result<(), Refusal> {
     let mut upgrades = head.headers.get_all(UPGRADE).iter();
     let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else {
@@ -202,29 +224,60 @@ fn is_key(key: &str) -> bool {
     body.len() == 22 && body.bytes().all(alphabet) && body.ends_with(['A', 'Q', 'g', 'w'])
 }
 
-/// The token of `Authorization: Bearer …`.
+/// The token of `Authorization: Bearer …`, possibly empty; other schemes are not ours to refuse.
 fn bearer(head: &Parts) -> Result<Option<String>, Refusal> {
     if !head.headers.contains_key(AUTHORIZATION) {
         return Ok(None);
     }
     let value = only(head, &AUTHORIZATION, "exactly one Authorization header may be given")?;
-    let token = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| value[7..].trim());
-    Ok(token.map(str::to_owned))
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()))
 }
 
 /// The subprotocols `bearer, <token>`: what to answer, and the token.
-fn read_protocol(head: &Parts) -> (Option<HeaderValue>, Option<String>) {
-    let offered: Vec<&str> = head
-        .headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(str::trim))
-        .collect();
-    match offered[..] {
+fn read_protocols(head: &Parts) -> Result<(Option<HeaderValue>, Option<String>), Refusal> {
+    const BAD: Refusal = malformed("Sec-WebSocket-Protocol is a list of different tokens");
+    let mut offered: Vec<&str> = Vec::new();
+    for value in head.headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        for protocol in value.to_str().map_err(|_| BAD)?.split(',').map(str::trim) {
+            if !is_token(protocol) || offered.contains(&protocol) || offered.len() == MAX_PROTOCOLS {
+                return Err(BAD);
+            }
+            offered.push(protocol);
+        }
+    }
+    Ok(match offered[..] {
         ["bearer", token] => (Some(HeaderValue::from_static("bearer")), Some(token.to_owned())),
         _ => (None, None),
+    })
+}
+
+/// RFC 6455 §9.1: `name; parameter; parameter=value, …`, and whoever gets something else fails the handshake. A value
+/// may be quoted, and is a token within the quotes, so that no comma or semicolon can hide there.
+fn check_extensions(head: &Parts) -> Result<(), Refusal> {
+    let is_parameter = |parameter: &str| match parameter.split_once('=') {
+        None => is_token(parameter.trim()),
+        Some((name, value)) => {
+            let value = value.trim();
+            let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            is_token(name.trim()) && is_token(bare)
+        }
+    };
+    let is_offer = |offer: &str| {
+        let mut parts = offer.split(';');
+        parts.next().is_some_and(|name| is_token(name.trim())) && parts.all(is_parameter)
+    };
+    let mut values = head.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+    if values.all(|value| value.to_str().is_ok_and(|value| value.split(',').all(is_offer))) {
+        return Ok(());
     }
+    Err(malformed("Sec-WebSocket-Extensions is not what RFC 6455 9.1 describes"))
+}
+
+/// A token of HTTP (RFC 9110 §5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_tchar)
 }
 
 #[derive(Default)]

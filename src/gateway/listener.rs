@@ -1,41 +1,41 @@
-//! The public port: accepts, reads requests, upgrades sockets and hands them to the shards.
+//! The public port: accepts, lets the front door read requests, hands upgraded sockets to the shards.
 //!
-//! hyper reads the request under a time limit and a size limit; [`handshake`] decides; a clean upgrade is answered and
-//! the bare socket goes to the shard with the fewest connections. Everything else is served by the HTTP application
-//! that the gateway was given. Each connection is one task until then, and none after. Bounded by [`Admission`].
+//! [`Admission`] decides first, before a task is made: a flood is reset unread. Then a trusted proxy's header is read,
+//! TLS is agreed on, and hyper reads requests for the [`Door`], all under a time limit. A clean upgrade is answered and
+//! the bare socket goes to the shard with the fewest connections. Each connection is one task until then, and none
+//! after. Bounded by [`Admission`].
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::http;
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
-use tracing::field::Empty;
-use tracing::{debug, info_span, warn};
+use tracing::{debug, warn};
 
-use super::admission::{Admission, Permit, Refused};
+use super::admission::{Admission, Verdict};
+use super::auth::Auth;
 use super::bounded_log::BoundedLog;
 use super::clock::Clock;
 use super::config::Config;
+use super::door::{Accepted, Door, Hangup, Standing};
 use super::feed::ShardDoor;
-use super::handshake::{self, Refusal, Upgrade};
+use super::forwarded::{Origin, Trusted, read_proxy_header};
+use super::handshake::Upgrade;
 use super::metrics;
 use super::shard::Adopted;
-use crate::protocol::auth::{AUTH_TIMEOUT_MS, Access, Verify};
+use super::wire::{Bare, Prefixed, Wire};
 use crate::protocol::publication::Coding;
 
 /// The most bytes of a request head.
@@ -49,30 +49,47 @@ const BACKLOG: u32 = 4096;
 const NOTSENT_LOWAT: u32 = 16 * 1024;
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Told to clients that find the gateway full or draining, in seconds.
-const RETRY_AFTER_S: u32 = 5;
-
-/// The address a request came from, for the HTTP application (an extension of the request).
-#[derive(Debug, Clone, Copy)]
-pub struct PeerAddr(pub IpAddr);
-
-/// Ends a request's connection (an extension of the request).
-#[derive(Debug, Clone)]
-pub struct Hangup(pub CancellationToken);
+/// Said to a request whose head does not come to its end.
+const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What the front door works with.
 pub(super) struct Front {
     pub(super) shards: Vec<ShardDoor>,
     pub(super) admission: Arc<Admission>,
-    pub(super) verify: Option<Arc<dyn Verify>>,
+    pub(super) auth: Auth,
+    pub(super) trusted: Trusted,
+    /// Serves TLS when set.
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) handshake_timeout: Duration,
+    /// How long an answer may find no reader.
+    pub(super) write_timeout: Duration,
     /// Whether permessage-deflate is agreed to.
     pub(super) compression: Coding,
     pub(super) clock: Clock,
     pub(super) draining: AtomicBool,
     /// Serves what is not for the socket.
     pub(super) app: Router,
+}
+
+/// Why hyper went no further with a connection. Its own errors say more, and could say what a client sent.
+enum Ended {
+    /// The next request did not come to the end of its head in time.
+    Late,
+    /// What came is no HTTP; hyper has said so.
+    Malformed,
+    /// The connection broke.
+    Broken,
+}
+
+impl Ended {
+    fn of(error: hyper::Error) -> Ended {
+        match error {
+            error if error.is_timeout() => Ended::Late,
+            error if error.is_parse() => Ended::Malformed,
+            _ => Ended::Broken,
+        }
+    }
 }
 
 /// Binds the public port.
@@ -98,11 +115,7 @@ pub(super) async fn run(front: Arc<Front>, listener: TcpListener, tasks: TaskTra
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let front = Arc::clone(&front);
-                let stop = stop.clone();
-                tasks.spawn(async move { front.serve(stream, peer.ip().to_canonical(), stop).await });
-            }
+            Ok((stream, peer)) => front.welcome(stream, peer.ip(), &tasks, &stop),
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 if let Some(suppressed) = log.may_log() {
@@ -121,154 +134,138 @@ fn is_connection_error(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// Ends a connection at once and for good, nothing said.
+fn reset(stream: &TcpStream) {
+    // Without it the kernel would keep the connection for a minute. Failing to set it only means that it does.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
 impl Front {
+    /// Decides about a new connection and starts to serve it.
+    fn welcome(self: &Arc<Self>, stream: TcpStream, peer: IpAddr, tasks: &TaskTracker, stop: &CancellationToken) {
+        let peer = self.trusted.origin(peer);
+        let Some(standing) = stand(self.admission.knock(peer, self.clock.millis())) else { return reset(&stream) };
+        let (front, stop) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = front.serve(stream, peer, standing) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
     /// Serves one connection: requests until it ends, or until one of them upgrades it.
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: IpAddr, stop: CancellationToken) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Origin, standing: Standing) {
         // Both are hints: a socket without them works.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
-        let admitted = self.admission.admit(peer, self.clock.millis());
-        let hangup = stop.child_token();
-        let door = Door {
-            front: Arc::clone(&self),
-            peer,
-            hangup: hangup.clone(),
-            admitted: Mutex::new(Some(admitted)),
-            upgrade: Mutex::default(),
+        let deadline = Instant::now() + self.handshake_timeout;
+        let opened = timeout_at(deadline, self.open(stream, peer, standing)).await;
+        let Some((wire, peer, standing)) = opened.unwrap_or_else(|_| {
+            metrics::refused("handshake_timeout");
+            None
+        }) else {
+            return;
         };
-        let connection = http1::Builder::new()
+        let hangup = CancellationToken::new();
+        let door = Door::new(Arc::clone(&self), peer, standing, Hangup(hangup.clone()));
+        // Holds the connection's place until its last byte has gone.
+        let desk = door.desk();
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.handshake_timeout)
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(stream), door);
+            .serve_connection(TokioIo::new(wire), door);
         let ended = tokio::select! {
-            ended = connection.without_shutdown() => ended,
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended.map_err(Ended::of),
+            () = desk.unasked_until(deadline) => Err(Ended::Late),
             () = hangup.cancelled() => return,
         };
-        let parts = match ended {
-            Ok(parts) => parts,
-            Err(error) => return debug!(%error, %peer, "a request ended early"),
+        let parts = connection.into_parts();
+        let mut wire = parts.io.into_inner();
+        match ended {
+            Ok(()) => {
+                if let Some(accepted) = desk.accepted() {
+                    return self.hand_over(wire, parts.read_buf, accepted);
+                }
+            }
+            Err(Ended::Late) if !parts.read_buf.is_empty() => {
+                metrics::refused("handshake_timeout");
+                // The peer may be gone by now.
+                let _ = wire.write_all(TOO_LATE).await;
+            }
+            Err(Ended::Malformed) => metrics::refused("malformed"),
+            Err(Ended::Late | Ended::Broken) => {}
+        }
+        wire.farewell().await;
+    }
+
+    /// What stands before HTTP: a trusted proxy's header, a TLS handshake. `None`: the connection has ended.
+    async fn open(
+        &self,
+        mut stream: TcpStream,
+        mut peer: Origin,
+        mut standing: Standing,
+    ) -> Option<(Wire, Origin, Standing)> {
+        let mut prefix = Bytes::new();
+        if let Origin::Proxy(proxy) = peer {
+            let (source, rest) = match read_proxy_header(&mut stream).await {
+                Ok(read) => read,
+                Err(error) => {
+                    debug!(%error, %proxy, "no good PROXY header");
+                    metrics::refused("proxy_header");
+                    return None;
+                }
+            };
+            prefix = rest;
+            if let Some(source) = source {
+                peer = self.trusted.origin(source);
+                let now_ms = self.clock.millis();
+                let Some(settled) = standing.settle(&self.admission, peer, now_ms) else {
+                    reset(&stream);
+                    return None;
+                };
+                standing = settled;
+            }
+        }
+        let stream = Prefixed::new(prefix, stream);
+        let wire = match &self.tls {
+            None => Wire::plain(stream, self.write_timeout),
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => Wire::tls(stream, self.write_timeout),
+                Err(error) => {
+                    debug!(%error, peer = %peer.address(), "no TLS handshake");
+                    metrics::refused("tls_handshake");
+                    return None;
+                }
+            },
         };
-        let Some((upgrade, access, permit)) = parts.service.take_upgrade() else { return };
-        let stream = match parts.io.into_inner().into_std() {
-            Ok(stream) => stream,
+        Some((wire, peer, standing))
+    }
+
+    /// Gives an upgraded connection to the shard with the fewest.
+    fn hand_over(&self, wire: Wire, read: Bytes, accepted: Accepted) {
+        let Accepted { upgrade, access, permit, peer } = accepted;
+        let Bare { stream, tls, early } = match wire.into_bare(read) {
+            Ok(bare) => bare,
             Err(error) => return debug!(%error, %peer, "a socket could not be handed over"),
         };
         let Upgrade { client_id, form, wanted, .. } = upgrade;
-        let adopted = Adopted { stream, early: parts.read_buf, client_id, form, wanted, access, peer, permit };
-        self.hand_over(adopted);
-    }
-
-    /// Gives a connection to the shard with the fewest.
-    fn hand_over(&self, adopted: Adopted) {
+        let adopted = Adopted { stream, tls, early, client_id, form, wanted, access, peer, permit };
         let shard = self.shards.iter().min_by_key(|shard| shard.inbox.load()).expect("there is at least one shard");
         shard.inbox.adopt(adopted);
     }
-
-    /// Whether a clean upgrade may have its place.
-    fn admit(&self, upgrade: &mut Upgrade, admitted: Result<Permit, Refused>) -> Result<(Access, Permit), Refusal> {
-        if self.draining.load(Ordering::Acquire) {
-            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this server is restarting");
-            return Err(refusal.retry_after(RETRY_AFTER_S));
-        }
-        let access = match (&self.verify, upgrade.token.take()) {
-            (None, _) => Access::Open,
-            (Some(_), None) => Access::Waiting { deadline_ms: self.clock.millis() + AUTH_TIMEOUT_MS, wanted: None },
-            (Some(verify), Some(token)) => match verify.verify(&token, jiff::Timestamp::now()) {
-                Ok(grant) => Access::Granted(Box::new(grant)),
-                Err(_) => return Err(Refusal::new(StatusCode::UNAUTHORIZED, "token", "the token is not valid")),
-            },
-        };
-        let permit = admitted.map_err(|refused| {
-            let (status, message) = match refused {
-                Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "this server is full"),
-                Refused::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
-                Refused::TooFast => (StatusCode::TOO_MANY_REQUESTS, "connecting too fast from this address"),
-            };
-            Refusal::new(status, refused.reason(), message).retry_after(RETRY_AFTER_S)
-        })?;
-        Ok((access, permit))
-    }
 }
 
-/// One connection's HTTP service.
-struct Door {
-    front: Arc<Front>,
-    peer: IpAddr,
-    hangup: CancellationToken,
-    admitted: Mutex<Option<Result<Permit, Refused>>>,
-    upgrade: Mutex<Option<(Upgrade, Access, Permit)>>,
-}
-
-impl Door {
-    fn take_upgrade(self) -> Option<(Upgrade, Access, Permit)> {
-        self.upgrade.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn handshake(&self, head: &http::request::Parts) -> Response<Body> {
-        let trace = info_span!(
-            target: "traces", parent: None, "handshake",
-            otel.kind = "server", http.response.status_code = Empty, refused = Empty,
-        );
-        let response = trace.in_scope(|| self.upgrade(head)).unwrap_or_else(|refusal| {
-            trace.record("refused", refusal.reason);
-            refuse(&refusal)
-        });
-        trace.record("http.response.status_code", response.status().as_u16());
-        response
-    }
-
-    fn upgrade(&self, head: &http::request::Parts) -> Result<Response<Body>, Refusal> {
-        let mut upgrade = handshake::read(head, self.front.compression)?;
-        handshake::check_origin(head, &self.front.allowed_origins)?;
-        let admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let admitted = admitted.unwrap_or_else(|| self.front.admission.admit(self.peer, self.front.clock.millis()));
-        let (access, permit) = self.front.admit(&mut upgrade, admitted)?;
-        let response = upgrade.response();
-        *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, access, permit));
-        Ok(response)
-    }
-}
-
-impl hyper::service::Service<Request<Incoming>> for Door {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        if handshake::is_for_socket(&head) {
-            let response = self.handshake(&head);
-            return Box::pin(std::future::ready(Ok(response)));
+/// How an admission's verdict stands at the door; `None` when the connection is to be reset.
+pub(super) fn stand(verdict: Verdict) -> Option<Standing> {
+    match verdict {
+        Verdict::Admitted(permit) => Some(Standing::Admitted(permit)),
+        Verdict::Refused(why, slot) => Some(Standing::Refused { why, _slot: slot }),
+        Verdict::Reset(refused) => {
+            metrics::refused(refused.reason_unsaid());
+            None
         }
-        let mut request = Request::from_parts(head, Body::new(body));
-        let extensions = request.extensions_mut();
-        extensions.insert(PeerAddr(self.peer));
-        extensions.insert(Hangup(self.hangup.clone()));
-        Box::pin(self.front.app.clone().oneshot(request))
     }
-}
-
-fn refuse(refusal: &Refusal) -> Response<Body> {
-    metrics::refused(refusal.reason);
-    let error = serde_json::json!({"error": {"code": refusal.reason, "message": refusal.message}});
-    let mut response = Response::new(Body::from(error.to_string()));
-    *response.status_mut() = refusal.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    match refusal.status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(ALLOW, HeaderValue::from_static("GET"));
-        }
-        StatusCode::UPGRADE_REQUIRED => {
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        }
-        _ => {}
-    }
-    if let Some(seconds) = refusal.retry_after_s {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
 }

@@ -12,11 +12,14 @@
 
 mod admission;
 mod auth;
+mod body;
 mod bounded_log;
 mod clock;
 pub mod config;
 mod control;
+mod door;
 mod feed;
+mod forwarded;
 mod handshake;
 mod inbox;
 mod interest;
@@ -24,6 +27,8 @@ mod listener;
 mod metrics;
 pub mod readers;
 mod shard;
+mod tls;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -41,12 +46,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-pub use auth::AuthError;
+pub use auth::{AuthError, KeysStatus};
 pub use config::Config;
+pub use door::{Hangup, PeerAddr};
 pub use interest::Interest;
-pub use listener::{Hangup, PeerAddr};
 pub use readers::Readers;
 pub use shard::Description;
+pub use tls::TlsError;
 
 use crate::broker::{Broker, Channel, GatewayId};
 use crate::crash;
@@ -54,16 +60,21 @@ use crate::hub::Watched;
 use crate::protocol::publication::Coding;
 use crate::protocol::reader::{Binary, ReadLimits};
 use crate::protocol::session::{Rate, Rules, Talk, Wildcard};
-use admission::Admission;
+use admission::{Admission, MAX_TURNED};
+use auth::Auth;
 use clock::Clock;
 use feed::{Fanout, ShardDoor, Snapshots};
+use forwarded::Trusted;
 use inbox::{Inbox, Order, Wake};
 use listener::Front;
 use readers::Seat;
 use shard::Shard;
+use tls::Certificate;
+use tokio_rustls::TlsAcceptor;
 
-/// Descriptors kept for what is no client: broker links, ops port, files, the shards' own.
-const RESERVED_DESCRIPTORS: u64 = 128;
+/// Descriptors kept for what has no place: broker links, ops port, files, the shards' own, and those who are told that
+/// they have none.
+const RESERVED_DESCRIPTORS: u64 = 128 + MAX_TURNED as u64;
 /// Beyond the drain window, until what is left is cut.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
@@ -96,6 +107,12 @@ pub enum StartError {
     /// Tokens cannot be checked.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] TlsError),
+    /// TLS cannot be served.
+    #[error("TLS cannot be served: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// A view of a gateway for health, statistics and control. Cheap to clone.
@@ -133,6 +150,9 @@ pub struct Summary {
     pub last_message_age_ms: Option<u64>,
     /// Whether it is going away.
     pub draining: bool,
+    /// The keys that tokens are checked with, where they are fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<KeysStatus>,
 }
 
 impl Gateway {
@@ -146,7 +166,10 @@ impl Gateway {
         app: impl FnOnce(&Readers) -> Router,
     ) -> Result<Gateway, StartError> {
         let clock = Clock::start();
-        let rules = Arc::new(rules(config)?);
+        let auth = Auth::new(&config.auth)?;
+        let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
+        let tls = certificate.as_ref().map(|(certificate, _)| tls::server_config(Arc::clone(certificate)));
+        let rules = Arc::new(rules(config, &auth));
         let bound = listener::bind(config).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|source| {
             let address = SocketAddr::new(config.bind, config.port);
@@ -169,9 +192,12 @@ impl Gateway {
         let front = Arc::new(Front {
             shards: doors,
             admission: Arc::new(Admission::new(&config.limits, max_open)),
-            verify: rules.verify.clone(),
+            auth,
+            trusted: Trusted::new(&config.limits.trusted_proxies),
+            tls: tls.transpose()?.map(TlsAcceptor::from),
             allowed_origins: config.allowed_origins.clone(),
             handshake_timeout: config.limits.handshake_timeout,
+            write_timeout: config.slow_client_timeout,
             compression: if config.compression { Coding::Deflate } else { Coding::Plain },
             clock,
             draining: AtomicBool::new(false),
@@ -183,8 +209,16 @@ impl Gateway {
         let drain = CancellationToken::new();
         let handle = Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, seat, readers, drain };
         handle.start_tasks(broker, &tasks, &stopped);
+        if let Some((certificate, seen)) = certificate {
+            let token = stopped.clone();
+            contain("certificate", &tasks, &stopped, move || {
+                tls::watch(Arc::clone(&certificate), seen.clone(), token.clone())
+            });
+        }
+        front.auth.start(&tasks, &stopped).await;
         tasks.spawn(listener::run(front, listener, tasks.clone(), closed.clone()));
-        info!(%address, gateway = %id.0, shards = threads.len(), max_connections = max_open, "gateway serves");
+        let scheme = if config.tls.is_some() { "wss" } else { "ws" };
+        info!(%address, scheme, gateway = %id.0, shards = threads.len(), max_connections = max_open, "gateway serves");
         Ok(Gateway { handle, threads, tasks, closed, stopped, drain_window: config.drain_window })
     }
 
@@ -305,6 +339,7 @@ impl Handle {
             feed_connected: self.fanout.link.is_connected(),
             last_message_age_ms: self.fanout.link.last_message_age_ms(self.front.clock),
             draining: self.front.draining.load(Ordering::Acquire),
+            jwks: self.front.auth.status(),
         }
     }
 
@@ -343,9 +378,9 @@ fn contain<F>(
     tasks.spawn(async move { crash::contain(name, &stop, work).await });
 }
 
-fn rules(config: &Config) -> Result<Rules, AuthError> {
+fn rules(config: &Config, auth: &Auth) -> Rules {
     let limits = &config.limits;
-    Ok(Rules {
+    Rules {
         name: config.name.clone(),
         api_base: config.api_base.clone(),
         read: ReadLimits {
@@ -355,12 +390,13 @@ fn rules(config: &Config) -> Result<Rules, AuthError> {
         },
         symbols_per_client: limits.symbols_per_client.get(),
         messages: Rate { per_second: limits.messages_per_second.get(), burst: limits.message_burst.get() },
+        pings: Rate { per_second: limits.pings_per_second.get(), burst: limits.ping_burst.get() },
         wildcard: if config.wildcard { Wildcard::Allowed } else { Wildcard::Refused },
         ping_interval: config.ping_interval,
         pong_timeout: config.pong_timeout,
         talk: config.talk,
-        verify: auth::verifier(&config.auth)?,
-    })
+        verify: auth.verify(),
+    }
 }
 
 fn make_shards(

@@ -6,8 +6,11 @@
 use std::net::IpAddr;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::protocol::auth::is_same_secret;
 
 /// The rule for changing verbs.
 #[derive(Clone)]
@@ -31,7 +34,7 @@ impl Access {
         if let Some(origin) = headers.get(ORIGIN) {
             let host = headers.get(HOST).map(|host| host.as_bytes()).unwrap_or_default();
             let same = origin.as_bytes().split(|&byte| byte == b'/').next_back() == Some(host);
-            if !same {
+            if !same || (self.bind.is_loopback() && !is_local(host)) {
                 return Err((StatusCode::FORBIDDEN, "forbidden", "pages of other origins may not change anything"));
             }
         }
@@ -44,14 +47,20 @@ impl Access {
         };
         let offered = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let offered = offered.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let good = token.expose_secret();
-        let differing = good.bytes().zip(offered.bytes()).fold(0, |differing, (a, b)| differing | (a ^ b));
-        if offered.len() == good.len() && differing == 0 {
+        if is_same_secret(token.expose_secret(), offered) {
             Ok(())
         } else {
             Err((StatusCode::UNAUTHORIZED, "unauthorized", "send the admin token as Authorization: Bearer"))
         }
     }
+}
+
+/// Whether a Host is this machine by address or by the one name that is. A page whose own name was made to lead here
+/// (DNS rebinding) has the right origin and the wrong host.
+fn is_local(host: &[u8]) -> bool {
+    let Ok(Ok(authority)) = std::str::from_utf8(host).map(str::parse::<Authority>) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -79,5 +88,20 @@ mod tests {
         assert_eq!(check("127.0.0.1", None, &[host, ("origin", "http://127.0.0.1:8082")]), 200);
         assert_eq!(check("127.0.0.1", None, &[host, ("origin", "https://evil.example")]), 403);
         assert_eq!(check("127.0.0.1", None, &[host, ("origin", "null")]), 403);
+    }
+
+    #[test]
+    fn a_page_whose_name_was_made_to_lead_here_changes_nothing() {
+        for (host, expected) in [
+            ("evil.example:8082", 403),
+            ("127.0.0.1.evil.example:8082", 403),
+            ("localhost:8082", 200),
+            ("[::1]:8082", 200),
+        ] {
+            let origin = format!("http://{host}");
+            assert_eq!(check("127.0.0.1", None, &[("host", host), ("origin", &origin)]), expected, "{host}");
+        }
+        let wider = [("host", "ops.example"), ("origin", "https://ops.example"), ("authorization", "Bearer t")];
+        assert_eq!(check("0.0.0.0", Some("t"), &wider), 200);
     }
 }

@@ -1,8 +1,10 @@
 //! What a client may do, as far as a token says so. Checking tokens is the gateway's work, behind [`Verify`].
 
 use jiff::Timestamp;
+use subtle::ConstantTimeEq;
 
 use super::message::{Close, CloseCode, Selection};
+use super::reply::{Reply, Stamp};
 use super::session::{Desk, Now};
 use crate::market::Symbol;
 
@@ -10,6 +12,20 @@ use crate::market::Symbol;
 pub const AUTH_TIMEOUT_MS: u64 = 10_000;
 /// A client is warned this long before its token expires, in milliseconds.
 pub const EXPIRY_WARNING_MS: u64 = 30_000;
+
+/// A token whose key is not at hand is tried again for this long, in milliseconds.
+pub const KEY_PATIENCE_MS: u64 = 3_000;
+/// Between two such tries, in milliseconds.
+pub const KEY_RETRY_MS: u64 = 200;
+/// The longest token that is looked at: as long as a request head may be.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Whether an offered secret is the known one. The time taken tells at most how long the known one is; an empty one is
+/// nobody's.
+#[must_use]
+pub fn is_same_secret(known: &str, offered: &str) -> bool {
+    !known.is_empty() && known.as_bytes().ct_eq(offered.as_bytes()).into()
+}
 
 /// Checks a token. Called on the shard's thread: it must not wait for anything.
 pub trait Verify: Send + Sync {
@@ -22,22 +38,35 @@ pub trait Verify: Send + Sync {
 
 /// Why a token grants nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.words())]
 pub enum Unauthorized {
     /// Not a token we know, or its signature is wrong.
-    #[error("the token is not valid")]
     Invalid,
     /// Its time is over.
-    #[error("the token has expired")]
     Expired,
     /// Its time has not come.
-    #[error("the token is not valid yet")]
     NotYet,
     /// Made for somebody else, or by somebody else.
-    #[error("the token is for another audience or from another issuer")]
     Foreign,
-    /// The keys to check it are not at hand.
-    #[error("tokens cannot be checked right now; try again")]
+    /// It would be good for ever: whoever finds it could use it until the key is changed.
+    Endless,
+    /// The keys to check it are not at hand; they are being fetched.
     Unavailable,
+}
+
+impl Unauthorized {
+    /// For the client. Nothing of the token is in them.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Unauthorized::Invalid => "the token is not valid",
+            Unauthorized::Expired => "the token has expired",
+            Unauthorized::NotYet => "the token is not valid yet",
+            Unauthorized::Foreign => "the token is for another audience or from another issuer",
+            Unauthorized::Endless => "the token does not say when it expires (exp)",
+            Unauthorized::Unavailable => "tokens cannot be checked right now; try again",
+        }
+    }
 }
 
 /// What a token grants.
@@ -62,20 +91,31 @@ pub enum Access {
         wanted: Option<Box<Selection>>,
     },
     /// It has one.
-    Granted(Box<Grant>),
+    Granted {
+        /// What for.
+        grant: Box<Grant>,
+        /// Whether it was told that its token expires soon.
+        warned: bool,
+    },
 }
 
 const NO_TOKEN: Close = Close::new(CloseCode::Unauthorized, "no token within 10 s");
 const EXPIRED: Close = Close::new(CloseCode::Unauthorized, "the token has expired");
 
 impl Access {
+    /// A client with a good token.
+    #[must_use]
+    pub fn granted(grant: Grant) -> Access {
+        Access::Granted { grant: Box::new(grant), warned: false }
+    }
+
     /// Whether a symbol may be watched.
     #[must_use]
     pub fn covers(&self, symbol: Symbol) -> bool {
         match self {
             Access::Open => true,
             Access::Waiting { .. } => false,
-            Access::Granted(grant) => grant
+            Access::Granted { grant, .. } => grant
                 .symbols
                 .as_ref()
                 .is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, symbol.as_str()))),
@@ -88,14 +128,14 @@ impl Access {
         match self {
             Access::Open => true,
             Access::Waiting { .. } => false,
-            Access::Granted(grant) => {
+            Access::Granted { grant, .. } => {
                 grant.symbols.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern == "*"))
             }
         }
     }
 
-    /// Looks at the clock: when to look again, or why to close.
-    pub(super) fn tick(&mut self, now: Now, _desk: &mut impl Desk) -> Result<u64, Close> {
+    /// Looks at the clock: when to look again, or why to close. A token's end is told once, a while before it comes.
+    pub(super) fn tick(&mut self, now: Now, desk: &mut impl Desk) -> Result<u64, Close> {
         match self {
             Access::Open => Ok(u64::MAX),
             Access::Waiting { deadline_ms, .. } => {
@@ -105,10 +145,19 @@ impl Access {
                     Ok(*deadline_ms)
                 }
             }
-            Access::Granted(grant) => {
+            Access::Granted { grant, warned } => {
                 let Some(expires) = grant.expires else { return Ok(u64::MAX) };
                 let left_ms = u64::try_from(expires.as_millisecond() - now.wall.as_millisecond()).unwrap_or(0);
-                if left_ms == 0 { Err(EXPIRED) } else { Ok(now.mono_ms + left_ms) }
+                if left_ms == 0 {
+                    return Err(EXPIRED);
+                }
+                if left_ms > EXPIRY_WARNING_MS {
+                    return Ok(now.mono_ms.saturating_add(left_ms - EXPIRY_WARNING_MS));
+                }
+                if !std::mem::replace(warned, true) {
+                    desk.send(&Reply::AuthExpiring { expires: Stamp(expires), expires_in_ms: left_ms }.to_json());
+                }
+                Ok(now.mono_ms.saturating_add(left_ms))
             }
         }
     }
@@ -168,10 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_only_itself() {
+        assert!(is_same_secret("secret", "secret"));
+        for other in ["", "secre", "secret1", "Secret"] {
+            assert!(!is_same_secret("secret", other), "{other}");
+        }
+        assert!(!is_same_secret("", ""), "an empty secret lets nobody in");
+    }
+
+    #[test]
     fn a_claim_narrows_what_may_be_watched() {
         let granted = |symbols: Option<&[&str]>| {
             let symbols = symbols.map(|list| list.iter().map(|&text| text.to_owned()).collect());
-            Access::Granted(Box::new(Grant { expires: None, symbols }))
+            Access::granted(Grant { expires: None, symbols })
         };
         let aapl = Symbol::parse("AAPL").unwrap();
         assert!(granted(None).covers(aapl) && granted(None).covers_all());

@@ -2,6 +2,8 @@
 //!
 //! The vocabulary only; `request` reads what clients send, `reply` writes what they get.
 
+use std::fmt;
+
 use crate::market::Symbol;
 
 /// What a client asks for.
@@ -17,9 +19,19 @@ pub enum Request {
     Ping,
     /// Prove who I am.
     Auth {
-        /// A static token or a JWT. Never logged.
-        token: String,
+        /// A static token or a JWT.
+        token: Token,
     },
+}
+
+/// What a client proves itself with. Its `Debug` shows nothing of it, so that no log can.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 /// The symbols a request names.

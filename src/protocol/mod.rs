@@ -4,6 +4,7 @@
 //! crate. It does not know who watches what (`hub`) nor how bytes travel (`gateway`).
 
 pub mod auth;
+mod bucket;
 pub mod control;
 pub mod deflate;
 pub mod event;

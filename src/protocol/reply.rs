@@ -88,6 +88,13 @@ pub enum Reply<'a> {
         /// Now.
         timestamp: Stamp,
     },
+    /// The token in use expires soon: send another one by `auth`.
+    AuthExpiring {
+        /// When; the connection is closed then.
+        expires: Stamp,
+        /// From now, in milliseconds.
+        expires_in_ms: u64,
+    },
     /// Something was not taken.
     Error {
         /// Which rule.
@@ -275,6 +282,10 @@ mod tests {
             (
                 Reply::Error { code: ErrorCode::InvalidJson, message: "no", id: None },
                 r#"{"type":"error","code":"invalid_json","message":"no"}"#,
+            ),
+            (
+                Reply::AuthExpiring { expires: now(), expires_in_ms: 30_000 },
+                r#"{"type":"auth_expiring","expires":"2026-11-21T10:00:00.500Z","expires_in_ms":30000}"#,
             ),
             (
                 Reply::Stale { symbol: Symbol::parse("TCS").unwrap(), age_ms: 91_000 },

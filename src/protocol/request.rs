@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::message::{ErrorCode, MAX_ECHOED_CHARS, Rejected, Request, Selection, Terms};
+use super::message::{ErrorCode, MAX_ECHOED_CHARS, Rejected, Request, Selection, Terms, Token};
 use crate::market::Symbol;
 
 /// The longest `id` that is echoed, in bytes of its JSON text.
@@ -84,7 +84,8 @@ pub fn read_request(text: &str) -> Result<(Request, Id<'_>), Refusal<'_>> {
         "ping" => Request::Ping,
         "auth" => {
             let raw = fields.token.ok_or_else(|| invalid("`token` is missing; it is a string"))?;
-            Request::Auth { token: serde_json::from_str(raw.get()).map_err(|_| invalid("`token` is a string"))? }
+            let token = serde_json::from_str(raw.get()).map_err(|_| invalid("`token` is a string"))?;
+            Request::Auth { token: Token(token) }
         }
         _ => {
             let message =
@@ -252,6 +253,13 @@ mod tests {
         let selection = read_list("AAPL, msft,,B AD,AAPL");
         assert_eq!(selection.symbols, symbols(&["AAPL", "MSFT"]));
         assert_eq!(selection.rejected.len(), 1);
+    }
+
+    #[test]
+    fn a_token_is_not_shown_by_what_holds_it() {
+        let (request, _) = read_request(r#"{"action":"auth","token":"hush"}"#).unwrap();
+        assert_eq!(request, Request::Auth { token: Token("hush".into()) });
+        assert!(!format!("{request:?}").contains("hush"));
     }
 
     proptest! {

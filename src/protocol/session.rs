@@ -4,18 +4,23 @@
 //! Its limits are the gateway's [`Rules`]; a client that breaks one is told which, and only persistence (ten malformed
 //! messages in a row, a burst's worth of refused ones) closes the connection.
 
+mod token;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::auth::{Access, Grant, Verify};
+use super::auth::{Access, Verify};
+use super::bucket::Bucket;
+pub use super::bucket::Rate;
 use super::message::{Close, CloseCode, ErrorCode, Rejected, Request, Selection, Terms};
 use super::reader::ReadLimits;
 use super::reply::{ConnectedLimits, Reply, Seconds, Stamp, echo, names};
 use super::request::{Id, read_request};
 use crate::market::Symbol;
+use token::Pending;
 
 /// Malformed messages in a row until 1008.
 pub const MAX_MALFORMED_IN_A_ROW: u8 = 10;
@@ -41,6 +46,8 @@ pub struct Rules {
     pub symbols_per_client: usize,
     /// Messages per client and second, and at once.
     pub messages: Rate,
+    /// Pings and unasked pongs per client and second, and at once.
+    pub pings: Rate,
     /// Whether `*` may be subscribed.
     pub wildcard: Wildcard,
     /// Between a client's last sign of life and a ping.
@@ -70,15 +77,6 @@ pub enum Wildcard {
     Allowed,
     /// It is answered with `wildcard_not_allowed`.
     Refused,
-}
-
-/// A token bucket's size: so many a second, so many at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Rate {
-    /// Refill.
-    pub per_second: u32,
-    /// Capacity.
-    pub burst: u32,
 }
 
 /// Carries out what a session decides. The hub's side of the conversation.
@@ -121,18 +119,22 @@ pub enum Tick {
 #[derive(Debug)]
 pub struct Session {
     access: Access,
-    /// Thousandths of a message that may still be sent.
-    credit: u32,
-    credited_at_ms: u64,
+    messages: Bucket,
+    pings: Bucket,
     refused_in_a_row: u32,
     malformed_in_a_row: u8,
     pinged: bool,
+    /// Whether something may be due earlier than the last [`Session::tick`] said.
+    hurried: bool,
+    /// A token whose key is being fetched.
+    pending: Option<Box<Pending>>,
     /// When the client was last heard, or since when it is being waited for.
     heard_at_ms: u64,
 }
 
 const MALFORMED: Close = Close::new(CloseCode::Policy, "ten malformed messages in a row");
 const FLOOD: Close = Close::new(CloseCode::TooManyMessages, "too many messages");
+const PING_FLOOD: Close = Close::new(CloseCode::TooManyMessages, "too many pings");
 const NO_PONG: Close = Close::new(CloseCode::PongTimeout, "no pong");
 
 impl Session {
@@ -141,11 +143,13 @@ impl Session {
     pub fn new(access: Access, rules: &Rules, now: Now) -> Session {
         Session {
             access,
-            credit: rules.messages.burst.saturating_mul(1000),
-            credited_at_ms: now.mono_ms,
+            messages: Bucket::full(rules.messages, now),
+            pings: Bucket::full(rules.pings, now),
             refused_in_a_row: 0,
             malformed_in_a_row: 0,
             pinged: false,
+            hurried: false,
+            pending: None,
             heard_at_ms: now.mono_ms,
         }
     }
@@ -167,7 +171,7 @@ impl Session {
         }
         match &mut self.access {
             Access::Waiting { wanted: later, .. } => *later = Some(Box::new(wanted)),
-            Access::Open | Access::Granted(_) => {
+            Access::Open | Access::Granted { .. } => {
                 let terms = Terms::default();
                 self.subscribe(&mut wanted, terms, None, rules, now, desk);
             }
@@ -177,7 +181,7 @@ impl Session {
     /// A text message.
     pub fn on_text(&mut self, text: &str, rules: &Rules, now: Now, desk: &mut impl Desk) -> Flow {
         self.heard(now);
-        if !self.spend(rules, now) {
+        if !self.messages.spend(rules.messages, now) {
             self.refused_in_a_row += 1;
             let Rate { per_second, burst } = rules.messages;
             let message = format!("at most {per_second} messages a second, {burst} at once; this one was not read");
@@ -202,7 +206,18 @@ impl Session {
         }
     }
 
-    /// Anything else that shows the client is there: a pong, a ping.
+    /// A ping or a pong: it shows that the client is there, and too many of them cost as much as messages.
+    pub fn on_control(&mut self, rules: &Rules, now: Now) -> Flow {
+        self.heard(now);
+        if self.pings.spend(rules.pings, now) { Flow::Continue(()) } else { Flow::Break(PING_FLOOD) }
+    }
+
+    /// Whether [`Session::tick`] should be asked again now, since something may be due earlier than it last said.
+    pub fn take_hurried(&mut self) -> bool {
+        std::mem::take(&mut self.hurried)
+    }
+
+    /// The client is there.
     pub fn heard(&mut self, now: Now) {
         self.pinged = false;
         self.heard_at_ms = now.mono_ms;
@@ -210,10 +225,16 @@ impl Session {
 
     /// Looks at the clock. `blocked`: the client's socket takes nothing now, so a missing pong is not its fault.
     pub fn tick(&mut self, blocked: bool, rules: &Rules, now: Now, desk: &mut impl Desk) -> Tick {
-        let deadline = match self.access.tick(now, desk) {
+        let mut deadline = match self.access.tick(now, desk) {
             Ok(deadline) => deadline,
             Err(close) => return Tick::Close(close),
         };
+        if let Some(pending) = self.pending.take() {
+            match self.retry(pending, rules, now, desk) {
+                Ok(next) => deadline = deadline.min(next),
+                Err(close) => return Tick::Close(close),
+            }
+        }
         if blocked {
             self.heard(now);
         }
@@ -249,7 +270,7 @@ impl Session {
                 desk.send(&Reply::Subscriptions { symbols, id: echo(id), timestamp }.to_json());
             }
             Request::Ping => desk.send(&Reply::Pong { id: echo(id), timestamp }.to_json()),
-            Request::Auth { token } => return self.authenticate(&token, id, rules, now, desk),
+            Request::Auth { token } => return self.authenticate(token, id, rules, now, desk),
         }
         Flow::Continue(())
     }
@@ -299,60 +320,6 @@ impl Session {
         let (rejected, timestamp) = (&selection.rejected[..], Stamp(now.wall));
         desk.send(&Reply::Subscribed { symbols, rejected, active, id: echo(id), timestamp }.to_json());
     }
-
-    fn authenticate(&mut self, token: &str, id: Id<'_>, rules: &Rules, now: Now, desk: &mut impl Desk) -> Flow {
-        let timestamp = Stamp(now.wall);
-        let Some(verify) = &rules.verify else {
-            desk.send(&Reply::Authenticated { expires: None, id: echo(id), timestamp }.to_json());
-            return Flow::Continue(());
-        };
-        let grant = match verify.verify(token, now.wall) {
-            Ok(grant) => grant,
-            Err(refusal) => {
-                let message = refusal.to_string();
-                let code = ErrorCode::Unauthorized;
-                desk.send(&Reply::Error { code, message: &message, id: echo(id) }.to_json());
-                return Flow::Break(Close::new(CloseCode::Unauthorized, "token refused"));
-            }
-        };
-        let expires = grant.expires.map(Stamp);
-        desk.send(&Reply::Authenticated { expires, id: echo(id), timestamp }.to_json());
-        self.admit(grant, rules, now, desk);
-        Flow::Continue(())
-    }
-
-    /// Puts a new grant in force: what was wanted at connect is subscribed now, what it no longer covers is dropped.
-    fn admit(&mut self, grant: Grant, rules: &Rules, now: Now, desk: &mut impl Desk) {
-        let before = std::mem::replace(&mut self.access, Access::Granted(Box::new(grant)));
-        if let Access::Waiting { wanted: Some(mut wanted), .. } = before {
-            self.subscribe(&mut wanted, Terms::default(), None, rules, now, desk);
-        }
-        let lost: Vec<Symbol> = desk.watched().into_iter().filter(|&symbol| !self.access.covers(symbol)).collect();
-        let wildcard = desk.watches_all() && !self.access.covers_all();
-        if wildcard {
-            let kept: Vec<Symbol> =
-                desk.unwatch_all().into_iter().filter(|&symbol| self.access.covers(symbol)).collect();
-            for symbol in kept {
-                desk.watch(symbol, Terms::default());
-            }
-        }
-        if wildcard || !lost.is_empty() {
-            let selection = Selection { symbols: lost, ..Selection::default() };
-            unsubscribe(&selection, None, now, desk);
-        }
-    }
-
-    /// Takes one message from the token bucket.
-    fn spend(&mut self, rules: &Rules, now: Now) -> bool {
-        let elapsed_ms = now.mono_ms.saturating_sub(self.credited_at_ms);
-        let refill = elapsed_ms.saturating_mul(u64::from(rules.messages.per_second));
-        let capacity = u64::from(rules.messages.burst.max(1)) * 1000;
-        let credit = u64::from(self.credit).saturating_add(refill).min(capacity);
-        self.credited_at_ms = now.mono_ms;
-        let left = credit.checked_sub(1000);
-        self.credit = u32::try_from(left.unwrap_or(credit)).unwrap_or(u32::MAX);
-        left.is_some()
-    }
 }
 
 fn unsubscribe(selection: &Selection, id: Id<'_>, now: Now, desk: &mut impl Desk) {
@@ -361,14 +328,12 @@ fn unsubscribe(selection: &Selection, id: Id<'_>, now: Now, desk: &mut impl Desk
     } else {
         selection.symbols.iter().copied().filter(|&symbol| desk.unwatch(symbol)).collect()
     };
-    let reply = Reply::Unsubscribed {
-        symbols: names(&dropped),
-        rejected: &selection.rejected,
-        active: desk.active(),
-        id: echo(id),
-        timestamp: Stamp(now.wall),
-    };
-    desk.send(&reply.to_json());
+    tell_unsubscribed(names(&dropped), &selection.rejected, id, now, desk);
+}
+
+fn tell_unsubscribed(symbols: Vec<&str>, rejected: &[Rejected], id: Id<'_>, now: Now, desk: &mut impl Desk) {
+    let (active, timestamp) = (desk.active(), Stamp(now.wall));
+    desk.send(&Reply::Unsubscribed { symbols, rejected, active, id: echo(id), timestamp }.to_json());
 }
 
 /// A configured span in whole milliseconds.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::auth::{AUTH_TIMEOUT_MS, Unauthorized};
+use crate::protocol::auth::{AUTH_TIMEOUT_MS, Grant, Unauthorized};
 use crate::protocol::reader::Binary;
 
 #[derive(Default)]
@@ -49,11 +49,15 @@ impl Desk for Paper {
 struct OneToken;
 
 impl Verify for OneToken {
-    fn verify(&self, token: &str, _: Timestamp) -> Result<Grant, Unauthorized> {
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Grant, Unauthorized> {
         match token {
             "all" => Ok(Grant::default()),
             "only-a" => Ok(Grant { expires: None, symbols: Some(vec!["A*".into()]) }),
             "short" => Ok(Grant { expires: Some(at(60_000).wall), symbols: None }),
+            "shorter" => Ok(Grant { expires: Some(at(5_000).wall), symbols: None }),
+            "key-is-away" => Err(Unauthorized::Unavailable),
+            "key-comes" if now < at(1_000).wall => Err(Unauthorized::Unavailable),
+            "key-comes" => Ok(Grant::default()),
             _ => Err(Unauthorized::Invalid),
         }
     }
@@ -66,6 +70,7 @@ fn rules() -> Rules {
         read: ReadLimits { message_bytes: 65_536, fragments: 64, binary: Binary::Refuse },
         symbols_per_client: 3,
         messages: Rate { per_second: 10, burst: 50 },
+        pings: Rate { per_second: 5, burst: 20 },
         wildcard: Wildcard::Refused,
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(10),
@@ -262,6 +267,8 @@ fn a_token_that_does_not_come_or_is_bad_or_expires_closes_with_4401() {
     assert_eq!(wrong.say_at(0, r#"{"action":"auth","token":"guess"}"#).1, Some(4401));
     let mut short = Chat::with(rules(), waiting());
     short.say(r#"{"action":"auth","token":"short"}"#);
+    short.session.heard(at(30_000));
+    short.tick(30_000, false);
     short.session.heard(at(59_999));
     assert_eq!(short.tick(59_999, false), Tick::Quiet(60_000));
     assert_eq!(code(short.tick(60_000, false)), 4401);
@@ -273,6 +280,81 @@ fn a_narrower_token_drops_what_it_no_longer_covers() {
     talk.say(r#"{"action":"subscribe","symbols":["A","B"]}"#);
     let replies = talk.say(r#"{"action":"auth","token":"only-a"}"#);
     assert_eq!(replies[1], json(r#"{"type":"unsubscribed","symbols":["B"],"active":1}"#));
+}
+
+#[test]
+fn a_token_that_expires_soon_is_announced_once_and_can_be_replaced_in_place() {
+    let waiting = Access::Waiting { deadline_ms: AUTH_TIMEOUT_MS, wanted: None };
+    let mut talk = Chat::with(Rules { verify: Some(Arc::new(OneToken)), ..rules() }, waiting);
+    talk.say(r#"{"action":"auth","token":"short"}"#);
+    talk.say_at(20_000, r#"{"action":"ping"}"#);
+    assert_eq!(talk.tick(20_000, false), Tick::Quiet(30_000), "looked at when the warning is due");
+    assert_eq!(talk.tick(29_999, false), Tick::Quiet(30_000));
+    assert!(talk.replies().is_empty());
+    assert_eq!(talk.tick(30_000, false), Tick::Quiet(45_000));
+    let expires = Stamp(at(60_000).wall);
+    let expected = serde_json::json!({"type": "auth_expiring", "expires": expires, "expires_in_ms": 30_000});
+    assert_eq!(talk.replies(), [expected]);
+    talk.tick(31_000, false);
+    assert!(talk.replies().is_empty(), "once");
+    talk.say_at(40_000, r#"{"action":"auth","token":"all"}"#);
+    assert_eq!(talk.tick(60_000, false), Tick::Quiet(65_000), "the new token knows no end");
+}
+
+#[test]
+fn a_token_that_ends_sooner_than_the_next_look_has_it_looked_at_now() {
+    let mut talk = Chat::with(Rules { verify: Some(Arc::new(OneToken)), ..rules() }, Access::Open);
+    assert_eq!(talk.tick(0, false), Tick::Quiet(25_000));
+    talk.say(r#"{"action":"auth","token":"shorter"}"#);
+    assert!(talk.session.take_hurried() && !talk.session.take_hurried());
+    assert_eq!(talk.tick(0, false), Tick::Quiet(5_000));
+    assert_eq!(talk.replies()[0]["expires_in_ms"], 5_000);
+}
+
+#[test]
+fn a_token_whose_key_is_being_fetched_is_answered_when_it_is_there() {
+    let waiting = || Access::Waiting { deadline_ms: AUTH_TIMEOUT_MS, wanted: None };
+    let rules = || Rules { verify: Some(Arc::new(OneToken)), ..rules() };
+    let mut talk = Chat::with(rules(), waiting());
+    assert!(talk.say(r#"{"action":"auth","token":"key-comes","id":1}"#).is_empty());
+    assert_eq!(talk.tick(0, false), Tick::Quiet(200));
+    assert!(talk.replies().is_empty());
+    talk.tick(1_000, false);
+    assert_eq!(talk.replies(), [json(r#"{"type":"authenticated","id":1}"#)]);
+
+    let mut away = Chat::with(rules(), waiting());
+    assert!(away.say(r#"{"action":"auth","token":"key-is-away","id":2}"#).is_empty());
+    assert_eq!(away.tick(2_999, false), Tick::Quiet(3_199));
+    assert_eq!(away.tick(3_000, false), Tick::Quiet(10_000), "it may try again until its time is over");
+    let replies = away.replies();
+    assert_eq!((&replies[0]["code"], &replies[0]["id"], replies.len()), (&json("\"unauthorized\""), &json("2"), 1));
+
+    let mut twice = Chat::with(rules(), waiting());
+    twice.say(r#"{"action":"auth","token":"key-is-away","id":3}"#);
+    let replies = twice.say(r#"{"action":"auth","token":"all","id":4}"#);
+    assert_eq!((&replies[0]["id"], &replies[1]["type"]), (&json("3"), &json("\"authenticated\"")));
+}
+
+#[test]
+fn a_narrower_token_ends_a_wildcard_and_keeps_what_it_covers() {
+    let open = Rules { wildcard: Wildcard::Allowed, verify: Some(Arc::new(OneToken)), ..rules() };
+    let mut talk = Chat::with(open, Access::Open);
+    talk.say(r#"{"action":"subscribe","symbols":["A","B","*"]}"#);
+    let replies = talk.say(r#"{"action":"auth","token":"only-a"}"#);
+    assert_eq!(replies[1], json(r#"{"type":"unsubscribed","symbols":["B","*"],"active":1}"#));
+    assert_eq!(talk.say(r#"{"action":"list"}"#), [json(r#"{"type":"subscriptions","symbols":["A"]}"#)]);
+}
+
+#[test]
+fn more_pings_than_the_rate_allows_close_with_4429() {
+    let mut talk = Chat::open();
+    let mut ping = |ms| talk.session.on_control(&talk.rules, at(ms));
+    for _ in 0..20 {
+        assert_eq!(ping(0), Flow::Continue(()));
+    }
+    assert_eq!(ping(200), Flow::Continue(()), "a fifth of a second refills one");
+    let Flow::Break(close) = ping(200) else { panic!() };
+    assert_eq!(close.code.number(), 4429);
 }
 
 proptest! {

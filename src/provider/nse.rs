@@ -1,7 +1,7 @@
 //! NSE India: stocks and indices of the National Stock Exchange; unofficial.
 //!
 //! The website's own interface, as of its move in May 2026: no contract, no document, no key, but the cookies that a page sets
-//! ([`Session`]) and the headers of a browser. One symbol a call, except for the 50 of an index, whose [basket](basket) is one call: it is asked for
+//! (`Session`) and the headers of a browser. One symbol a call, except for the 50 of an index, whose [basket] is one call: it is asked for
 //! when it holds two or more of what is wanted. The gate before the site refuses whole networks; a refusal with fresh cookies is waited out
 //! for minutes, and each one in a row doubles the wait.
 //!

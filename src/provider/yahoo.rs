@@ -1,7 +1,7 @@
 //! Yahoo Finance: stocks of everywhere, indices, currencies and crypto, fifty a call; unofficial.
 //!
 //! There is no contract and no document; the formats are those that yfinance and node-yahoo-finance2 read. A batch (`/v7/finance/quote`) wants
-//! a [session](session): a cookie and a "crumb" that belongs to it. Where none is to be had (a consent page stands before it), each symbol's chart is
+//! a [session]: a cookie and a "crumb" that belongs to it. Where none is to be had (a consent page stands before it), each symbol's chart is
 //! asked for instead, which wants neither. Too many requests block an address for a quarter of an hour and longer, so each refusal in a row doubles
 //! the wait.
 //!

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::DEADLINE;
 
-/// One connection.
-pub struct Client {
-    stream: WebSocketStream<TcpStream>,
+/// One connection, over TCP unless something else is said.
+pub struct Client<S = TcpStream> {
+    stream: WebSocketStream<S>,
 }
 
 impl Client {
@@ -32,9 +36,44 @@ impl Client {
         Client { stream }
     }
 
+    /// Connects to `path` if it is let in.
+    pub async fn open_or_not(address: SocketAddr, path: &str) -> Option<Client> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (stream, _) = client_async(format!("ws://{address}{path}"), stream).await.ok()?;
+        Some(Client { stream })
+    }
+
+    /// Connects to `path` with more headers and reads nothing; what the handshake was answered with.
+    pub async fn with_headers(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Client, Response), Error> {
+        let mut request = format!("ws://{address}{path}").into_client_request().expect("a good URL");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a good header"));
+        }
+        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        let (stream, response) = client_async(request, stream).await?;
+        Ok((Client { stream }, response))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Upgrades a connection and reads nothing.
+    pub async fn over(stream: S, url: &str) -> Client<S> {
+        let (stream, _) = client_async(url, stream).await.expect("a good handshake");
+        Client { stream }
+    }
+
     /// Sends a text message.
     pub async fn say(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.expect("the gateway reads");
+    }
+
+    /// Sends a text message if the gateway still reads.
+    pub async fn try_say(&mut self, text: &str) -> Result<(), Error> {
+        self.stream.send(Message::text(text)).await
     }
 
     /// Sends any message.
@@ -97,7 +136,7 @@ impl Client {
     }
 
     /// The socket beneath, for tests that do what no good client does.
-    pub fn socket(&mut self) -> &mut TcpStream {
+    pub fn socket(&mut self) -> &mut S {
         self.stream.get_mut()
     }
 }

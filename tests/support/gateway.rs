@@ -4,9 +4,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use axum::Router;
+use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
 use tickcast::broker::Broker;
 use tickcast::gateway::Gateway;
-use tickcast::gateway::config::{Auth, Config, Limits};
+use tickcast::gateway::config::{Auth, Config, Limits, Tls};
 use tickcast::protocol::session::Talk;
 
 fn number(number: u32) -> NonZeroU32 {
@@ -41,6 +43,8 @@ pub fn config() -> Config {
             connect_burst: number(20_000),
             messages_per_second: number(10),
             message_burst: number(50),
+            pings_per_second: number(5),
+            ping_burst: number(20),
             message_bytes: size(65_536),
             fragments: number(64),
             symbols_per_client: size(1024),
@@ -58,4 +62,20 @@ pub fn config() -> Config {
 /// Starts a gateway that serves nothing but the socket.
 pub async fn start(config: &Config, broker: &Broker) -> Gateway {
     Gateway::start(config, broker, |_| Router::new()).await.expect("the gateway starts")
+}
+
+/// A fresh certificate for `localhost` in files, and the certificate for those who are to trust it.
+pub fn certificate() -> (TempDir, Tls, CertificateDer<'static>) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = Tls { cert_file: dir.path().join("tls.crt"), key_file: dir.path().join("tls.key") };
+    let certificate = renew(&files);
+    (dir, files, certificate)
+}
+
+/// Replaces the certificate in these files by a fresh one.
+pub fn renew(files: &Tls) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    std::fs::write(&files.cert_file, made.cert.pem()).expect("the file is ours");
+    std::fs::write(&files.key_file, made.signing_key.serialize_pem()).expect("the file is ours");
+    made.cert.der().clone()
 }

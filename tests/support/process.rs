@@ -104,6 +104,15 @@ impl Role {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// It does nothing any more; the kernel goes on taking bytes for it.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap()

@@ -176,6 +176,19 @@ pub(super) const LIMITS: &[Key] = &[
         "Messages of one client at once, before the rate counts: a page that subscribes row by row as it loads.",
     ),
     Key::new(
+        "limits.pings_per_second",
+        COUNT,
+        "5",
+        "Pings (and pongs nobody asked for) of one client and second, on average. Libraries ping every 20 s or so; \
+         beyond it the connection is closed with 4429.",
+    ),
+    Key::new(
+        "limits.ping_burst",
+        COUNT,
+        "20",
+        "Pings of one client at once, before the rate counts: those of a phone that comes back into coverage.",
+    ),
+    Key::new(
         "limits.message_bytes",
         Kind::Whole { min: 64, max: 16 << 20 },
         "65536",

@@ -141,7 +141,7 @@ impl Readers {
             None => Ok(Access::Open),
             Some(verify) => {
                 let grant = verify.verify(token.ok_or(Unauthorized::Invalid)?, Timestamp::now())?;
-                Ok(Access::Granted(Box::new(grant)))
+                Ok(Access::granted(grant))
             }
         }
     }

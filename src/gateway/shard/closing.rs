@@ -1,12 +1,12 @@
 //! How connections end: our closes, theirs, the goodbye after them, and drains.
 
 use std::collections::BinaryHeap;
-use std::net::Shutdown;
 use std::time::Duration;
 
 use tracing::{debug, info};
 
 use super::connection::Phase;
+use super::socket::Goodbye;
 use super::{CLOSE_GRACE_MS, LEAVING, Shard};
 use crate::hub::LaneId;
 use crate::protocol::frame;
@@ -47,8 +47,10 @@ impl Shard {
         let deadline_ms = self.now.mono_ms + CLOSE_GRACE_MS;
         let Some(connection) = self.connection(lane) else { return };
         let Phase::Closing { code, .. } = connection.phase else { return };
-        if connection.stream.shutdown(Shutdown::Write).is_err() {
-            return self.end(lane, code);
+        match connection.socket.finish() {
+            Ok(Goodbye::Said) => {}
+            Ok(Goodbye::Waiting) => return self.blocked(lane, 0),
+            Err(_) => return self.end(lane, code),
         }
         connection.phase = Phase::Lingering { code, deadline_ms, discarded: 0 };
         connection.read_paused = false;
@@ -61,7 +63,7 @@ impl Shard {
         if let Some(connection) = self.connection(lane) {
             let code = connection.phase.code();
             // Without it the kernel would keep what is unsent for minutes. Failing to set it only means that it does.
-            let _ = socket2::SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(connection.socket.stream()).set_linger(Some(Duration::ZERO));
             self.end(lane, code);
         }
     }
@@ -74,7 +76,7 @@ impl Shard {
             Phase::Closing { code, .. } | Phase::Lingering { code, .. } => code,
         };
         // The kernel forgets a closed descriptor anyway.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
+        let _ = self.poll.registry().deregister(connection.socket.stream_mut());
         self.hub.detach(lane);
         self.open -= 1;
         self.inbox.ended();

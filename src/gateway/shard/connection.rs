@@ -1,12 +1,13 @@
 //! One client's socket and what belongs to it. Owned by its shard.
 
 use std::fmt;
-use std::io::{self, IoSlice, Write};
 use std::net::{IpAddr as Peer, TcpStream};
 
 use bytes::Bytes;
+use rustls::ServerConnection;
 use serde::Serialize;
 
+use super::socket::Socket;
 use crate::gateway::admission::Permit;
 use crate::hub::{Hub, LaneId};
 use crate::protocol::auth::Access;
@@ -18,6 +19,8 @@ use crate::protocol::session::{Now, Session};
 /// A connection as the front door hands it over: upgraded, non-blocking, and nothing sent yet but the 101.
 pub(in crate::gateway) struct Adopted {
     pub(in crate::gateway) stream: TcpStream,
+    /// Set when TLS was agreed on.
+    pub(in crate::gateway) tls: Option<Box<ServerConnection>>,
     /// What was read beyond the request.
     pub(in crate::gateway) early: Bytes,
     pub(in crate::gateway) client_id: ClientId,
@@ -77,7 +80,7 @@ pub(super) struct Connection {
     pub(super) lane: LaneId,
     /// Tells this connection from an earlier one on the same lane.
     pub(super) generation: u32,
-    pub(super) stream: mio::net::TcpStream,
+    pub(super) socket: Socket,
     pub(super) session: Session,
     pub(super) reader: Reader,
     /// Whether it may send compressed messages.
@@ -104,7 +107,7 @@ impl Connection {
     pub(super) fn new(
         lane: LaneId,
         generation: u32,
-        stream: mio::net::TcpStream,
+        socket: Socket,
         session: Session,
         adopted: Settled,
         now: Now,
@@ -112,7 +115,7 @@ impl Connection {
         Connection {
             lane,
             generation,
-            stream,
+            socket,
             session,
             reader: Reader::default(),
             coding: adopted.coding,
@@ -126,21 +129,6 @@ impl Connection {
             timer_ms: u64::MAX,
             opened_ms: now.mono_ms,
             _permit: adopted.permit,
-        }
-    }
-
-    /// One write system call.
-    pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut stream = &self.stream;
-        loop {
-            let written = match slices {
-                [one] => stream.write(one),
-                many => stream.write_vectored(many),
-            };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
         }
     }
 

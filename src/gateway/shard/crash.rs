@@ -73,7 +73,7 @@ impl Shard {
         error!(shard = self.parts.index, connections = self.open, "this shard starts over without its connections");
         for mut connection in std::mem::take(&mut self.connections).into_iter().flatten() {
             // The kernel forgets a closed descriptor anyway.
-            let _ = self.poll.registry().deregister(&mut connection.stream);
+            let _ = self.poll.registry().deregister(connection.socket.stream_mut());
             self.inbox.ended();
             self.metrics.closed(CRASHED.code.number());
         }
@@ -100,10 +100,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::gateway::admission::Admission;
+    use crate::gateway::admission::{Admission, Verdict};
     use crate::gateway::clock::Clock;
     use crate::gateway::config::tests::limits;
     use crate::gateway::feed::Snapshots;
+    use crate::gateway::forwarded::Origin;
     use crate::gateway::inbox::{Inbox, Order};
     use crate::gateway::shard::{Adopted, ClientId, Parts};
     use crate::hub::Watched;
@@ -129,6 +130,7 @@ mod tests {
             read: ReadLimits { message_bytes: 1024, fragments: 1, binary: Binary::Refuse },
             symbols_per_client: 8,
             messages: Rate { per_second: 10, burst: 10 },
+            pings: Rate { per_second: 10, burst: 10 },
             wildcard: Wildcard::Refused,
             ping_interval: Duration::from_secs(3600),
             pong_timeout: Duration::from_secs(3600),
@@ -171,15 +173,17 @@ mod tests {
             client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
             let (stream, peer) = self.listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
+            let Verdict::Admitted(permit) = self.admission.knock(Origin::Client(peer.ip()), 0) else { panic!() };
             self.inbox.adopt(Adopted {
                 stream,
+                tls: None,
                 early: bytes::Bytes::new(),
                 client_id: ClientId::Random(1),
                 form: Form { dialect: Dialect::default(), coding: Coding::Plain },
                 wanted: Selection::default(),
-                access: Access::Granted(Box::default()),
+                access: Access::granted(Grant::default()),
                 peer: peer.ip(),
-                permit: self.admission.admit(peer.ip(), 0).unwrap(),
+                permit,
             });
             assert!(text(&mut client).contains("connected"));
             client

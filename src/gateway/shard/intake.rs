@@ -8,6 +8,7 @@ use tracing::debug;
 use super::Shard;
 use super::connection::{Adopted, Connection, Settled};
 use super::desk::LaneDesk;
+use super::socket::Socket;
 use crate::gateway::inbox::{Order, TakeUpdates, Waiting};
 use crate::hub::{Arrival, LaneId, MAX_QUEUED};
 use crate::market::Symbol;
@@ -79,7 +80,7 @@ impl Shard {
 
     pub(super) fn adopt(&mut self, adopted: Adopted) {
         let lane = self.hub.attach(adopted.form);
-        let Adopted { stream, early, client_id, form, wanted, access, peer, permit } = adopted;
+        let Adopted { stream, tls, early, client_id, form, wanted, access, peer, permit } = adopted;
         let mut stream = mio::net::TcpStream::from_std(stream);
         if let Err(error) = self.poll.registry().register(&mut stream, Token(lane.index()), Wish::READABLE) {
             debug!(%error, client = %client_id, "a socket could not be registered");
@@ -90,7 +91,7 @@ impl Shard {
         let session = Session::new(access, &self.parts.rules, self.now);
         self.generation = self.generation.wrapping_add(1);
         let settled = Settled { coding: form.coding, client_id, peer, permit };
-        let connection = Connection::new(lane, self.generation, stream, session, settled, self.now);
+        let connection = Connection::new(lane, self.generation, Socket::new(stream, tls), session, settled, self.now);
         debug!(client = %connection.client_id, %peer, shard = self.parts.index, "connected");
         if self.connections.len() <= lane.index() {
             self.connections.resize_with(lane.index() + 1, || None);
@@ -103,6 +104,9 @@ impl Shard {
             let length = early.len().min(self.receive.len());
             self.receive[..length].copy_from_slice(&early[..length]);
             self.understand(lane, length);
+        }
+        if self.connection(lane).is_some_and(|connection| connection.socket.reads_ahead()) {
+            self.unread.push(lane);
         }
         if let Some(until) = self.drain_until_ms {
             let left = until.saturating_sub(self.now.mono_ms);

@@ -19,6 +19,7 @@ mod crash;
 mod desk;
 mod intake;
 mod reading;
+mod socket;
 mod timers;
 mod writing;
 

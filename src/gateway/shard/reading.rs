@@ -1,11 +1,11 @@
 //! Bytes from clients: into the reader, through the session, onto the hub.
 
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::connection::Phase;
 use super::desk::LaneDesk;
+use super::socket::Got;
 use super::{LINGER_BYTES, MAX_REPLY_BYTES, Shard};
 use crate::hub::LaneId;
 use crate::protocol::deflate::compress;
@@ -22,21 +22,22 @@ impl Shard {
         if connection.lane != lane || connection.read_paused {
             return;
         }
-        match io::Read::read(&mut connection.stream, &mut self.receive) {
-            Ok(0) => self.end(lane, 1006),
-            Ok(length) => {
+        match connection.socket.read(&mut self.receive) {
+            Ok(Got::Nothing) => {}
+            Ok(Got::Bytes { length, more }) => {
                 self.understand(lane, length);
-                if length == self.receive.len() {
-                    self.unread.push(lane);
-                } else if let Some(connection) = self.connection(lane)
-                    && connection.read_closed
+                if let Some(connection) = self.connection(lane)
+                    && (more || connection.read_closed)
                 {
                     self.unread.push(lane);
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unread.push(lane),
-            Err(_) => self.end(lane, 1006),
+            Ok(Got::End) | Err(_) => return self.end(lane, 1006),
+        }
+        if let Some(connection) = self.connection(lane)
+            && connection.socket.is_behind()
+        {
+            self.blocked(lane, 0);
         }
     }
 
@@ -72,10 +73,15 @@ impl Shard {
                 }
                 Inbound::Binary(_) => {} // the reader refuses them
                 Inbound::Ping(payload) => {
-                    session.heard(now);
-                    hub.reply(lane, frame::pong(payload));
+                    let flow = session.on_control(&rules, now);
+                    if flow.is_continue() {
+                        hub.reply(lane, frame::pong(payload));
+                    }
+                    return flow.map_break(|close| goodbye = Some(Goodbye::Ours(close)));
                 }
-                Inbound::Pong => session.heard(now),
+                Inbound::Pong => {
+                    return session.on_control(&rules, now).map_break(|close| goodbye = Some(Goodbye::Ours(close)));
+                }
                 Inbound::Close(code) => goodbye = Some(Goodbye::Theirs(code)),
             }
             ControlFlow::Continue(())
@@ -83,9 +89,13 @@ impl Shard {
         if let Err(close) = outcome {
             goodbye = Some(Goodbye::Ours(close));
         }
+        let hurried = connection.session.take_hurried();
         self.ask_for(unknown);
         match goodbye {
             None => {
+                if hurried {
+                    self.look_at(lane);
+                }
                 if self.hub.reply_bytes(lane) > MAX_REPLY_BYTES
                     && let Some(connection) = self.connection(lane)
                 {

@@ -88,7 +88,9 @@ impl Shard {
         let blocked = connection.blocked_since_ms.is_some();
         let mut unknown = Vec::new();
         let mut desk = LaneDesk { hub: &mut self.hub, lane, unknown: &mut unknown };
-        match connection.session.tick(blocked, &rules, now, &mut desk) {
+        let tick = connection.session.tick(blocked, &rules, now, &mut desk);
+        self.ask_for(unknown);
+        match tick {
             Tick::Quiet(due) => next = next.min(due),
             Tick::Ping(due) => {
                 next = next.min(due);

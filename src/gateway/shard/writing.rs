@@ -38,11 +38,11 @@ impl Shard {
     }
 
     pub(super) fn flush_one(&mut self) -> bool {
-        let (connections, at_hand) = (&self.connections, &mut self.at_hand);
+        let (connections, at_hand) = (&mut self.connections, &mut self.at_hand);
         let flushed = self.hub.flush_next(|lane, slices| {
             *at_hand = Some(lane);
-            match &connections[lane.index()] {
-                Some(connection) => connection.write(slices),
+            match &mut connections[lane.index()] {
+                Some(connection) => connection.socket.write(slices),
                 None => Err(io::ErrorKind::NotConnected.into()),
             }
         });
@@ -52,20 +52,23 @@ impl Shard {
     }
 
     pub(super) fn on_writable(&mut self, lane: LaneId) {
-        let connections = &self.connections;
-        let Some(connection) = connections[lane.index()].as_ref() else { return };
+        let Some(connection) = self.connections[lane.index()].as_mut() else { return };
         if connection.blocked_since_ms.is_none() {
             return;
         }
-        let flush = self.hub.flush_lane(lane, |slices| connection.write(slices));
+        match connection.socket.push() {
+            Ok(true) => {}
+            Ok(false) => return self.blocked(lane, 0),
+            Err(_) => return self.end(lane, 1006),
+        }
+        let flush = self.hub.flush_lane(lane, |slices| connection.socket.write(slices));
         self.after_flush(lane, &flush);
     }
 
     pub(super) fn after_flush(&mut self, lane: LaneId, flush: &Flush) {
-        let now_ms = self.now.mono_ms;
-        let slow_ms = millis(self.parts.slow_client_timeout);
         let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return };
         match flush {
+            Flush::Clean | Flush::Closed if connection.socket.is_behind() => self.blocked(lane, 0),
             Flush::Clean | Flush::Closed => {
                 if connection.blocked_since_ms.take().is_some() && !self.wish(lane, Wish::READABLE) {
                     return;
@@ -79,17 +82,26 @@ impl Shard {
                     self.unread.push(lane);
                 }
             }
-            Flush::Blocked { taken } => match connection.blocked_since_ms {
-                None => {
-                    connection.blocked_since_ms = Some(now_ms);
-                    if self.wish(lane, Wish::READABLE | Wish::WRITABLE) {
-                        self.schedule(lane, now_ms + slow_ms);
-                    }
-                }
-                Some(_) if *taken > 0 => connection.blocked_since_ms = Some(now_ms),
-                Some(_) => {}
-            },
+            Flush::Blocked { taken } => self.blocked(lane, *taken),
             Flush::Failed(_) => self.end(lane, 1006),
+        }
+    }
+
+    /// The socket is full, having taken so many bytes of frames this time: come back when it is writable.
+    pub(super) fn blocked(&mut self, lane: LaneId, taken: usize) {
+        let now_ms = self.now.mono_ms;
+        let slow_ms = millis(self.parts.slow_client_timeout);
+        let Some(connection) = self.connection(lane) else { return };
+        let progressed = connection.socket.take_progress() || taken > 0;
+        match connection.blocked_since_ms {
+            None => {
+                connection.blocked_since_ms = Some(now_ms);
+                if self.wish(lane, Wish::READABLE | Wish::WRITABLE) {
+                    self.schedule(lane, now_ms + slow_ms);
+                }
+            }
+            Some(_) if progressed => connection.blocked_since_ms = Some(now_ms),
+            Some(_) => {}
         }
     }
 
@@ -97,7 +109,7 @@ impl Shard {
     pub(super) fn wish(&mut self, lane: LaneId, wish: Wish) -> bool {
         let registry = self.poll.registry();
         let Some(connection) = self.connections.get_mut(lane.index()).and_then(Option::as_mut) else { return false };
-        if registry.reregister(&mut connection.stream, Token(lane.index()), wish).is_ok() {
+        if registry.reregister(connection.socket.stream_mut(), Token(lane.index()), wish).is_ok() {
             return true;
         }
         self.end(lane, 1006);
