@@ -20,6 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Keeps `certificate` what the files hold, until `stop`.
 pub(in crate::gateway) async fn run(certificate: Arc<Certificate>, seen: Seen, stop: CancellationToken) {
     describe_counter!("tickcast_tls_reloads_total", "Changes of the certificate files, by whether they were usable.");
+    for outcome in ["ok", "failed"] {
+        counter!("tickcast_tls_reloads_total", "outcome" => outcome).increment(0);
+    }
     let mut seen = Some(seen);
     loop {
         tokio::select! {
