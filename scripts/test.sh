@@ -33,6 +33,12 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 step "Rust tests"
 cargo test --workspace --locked --quiet
 
+step "RFC 6455: Autobahn, lite"
+conformance=0
+AUTOBAHN_TIMEOUT=300 scripts/autobahn.sh lite || conformance=$?
+# It cannot be obtained everywhere.
+case $conformance in 0) ;; 77) echo "skipped" ;; *) exit "$conformance" ;; esac
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
