@@ -59,6 +59,7 @@ step "browser"
 
 step "API description"
 (cd tests/openapi && npm ci --silent --no-audit --no-fund && npm test --silent)
+(cd tests/asyncapi && npm ci --silent --no-audit --no-fund --ignore-scripts && npm test --silent)
 
 step "load test: smoke"
 "${CARGO_TARGET_DIR:-target}/release/tickcast-loadtest" run --scenario smoke --server "${CARGO_TARGET_DIR:-target}/release/tickcast gateway"
