@@ -26,7 +26,7 @@ const ENOUGH: NonZeroU32 = NonZeroU32::new(1 << 16).expect("not zero");
 #[tokio::main]
 async fn main() -> Result<(), StartError> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(9001);
-    let gateway = Gateway::start(&config(port), &memory::start(Timing::default()), Router::new()).await?;
+    let gateway = Gateway::start(&config(port), &memory::start(Timing::default()), |_| Router::new()).await?;
     println!("echo at ws://{}/ws; Ctrl-C ends it", gateway.handle().address());
     if let Err(error) = tokio::signal::ctrl_c().await {
         eprintln!("signals cannot be received: {error}");

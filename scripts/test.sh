@@ -39,8 +39,14 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step "release build"
 cargo build --release --workspace --locked --quiet
 
+step "JavaScript client"
+(cd clients/js && npm ci --silent --no-audit --no-fund && npm test --silent)
+
 step "browser"
 (cd tests/browser && npm ci --silent --no-audit --no-fund && npm test --silent)
+
+step "API description"
+(cd tests/openapi && npm ci --silent --no-audit --no-fund && npm test --silent)
 
 step "load test: smoke"
 "${CARGO_TARGET_DIR:-target}/release/tickcast-loadtest" run --scenario smoke --server "${CARGO_TARGET_DIR:-target}/release/tickcast gateway"

@@ -23,7 +23,7 @@
 //!
 //! Quotes out:
 //!
-//! - [`gateway`], [`api`], [`ops`].
+//! - [`gateway`], [`api`], [`ops`]; [`web`] holds the pages of the last two.
 //!
 //! Above both:
 //!
@@ -48,3 +48,4 @@ pub mod provider;
 pub mod publisher;
 pub mod quota;
 pub mod roles;
+pub mod web;

@@ -21,9 +21,10 @@ use tracing::{info, warn};
 
 use crate::api;
 use crate::broker::{self, Broker};
+use crate::cache::{Cache, Charts};
 use crate::config::{Config, Role};
 use crate::crash;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Readers};
 use crate::logging::Levels;
 use crate::market::Symbol;
 use crate::ops::metrics::Exposition;
@@ -62,6 +63,7 @@ pub enum RoleError {
 /// A process's parts.
 struct Parts {
     broker: Broker,
+    cache: Cache,
     gateway: Option<Gateway>,
     publishing: Option<Publishing>,
     ops: Ops,
@@ -116,19 +118,36 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
         Role::Serve | Role::Publisher => {
             provider::build(&config.publisher.providers, &config.publisher.settings, &broker).await?
         }
-        Role::Gateway => Vec::new(),
+        Role::Gateway => providers_of_bars(config, &broker).await,
     };
-    let health = Arc::new(OnceLock::new());
+    let (health, cache) = (Arc::new(OnceLock::new()), Cache::new(&config.cache, &broker));
     let gateway = match role {
         Role::Serve | Role::Gateway => {
-            let front = api::Front { showcase: showcase(config, &providers), health: Arc::clone(&health) };
-            Some(Gateway::start(&config.gateway, &broker, api::router(front)).await?)
+            let mut front = None;
+            let app = |readers: &Readers| {
+                let parts = api::Parts {
+                    showcase: showcase(config, &providers),
+                    health: Arc::clone(&health),
+                    readers: readers.clone(),
+                    cache: cache.clone(),
+                    charts: Charts::new(cache.clone(), providers.clone()),
+                    broker: broker.clone(),
+                };
+                api::router(front.insert(api::Front::new(config.api(), parts)).clone())
+            };
+            let gateway = Gateway::start(&config.gateway, &broker, app).await?;
+            if let Some(front) = front {
+                tasks.spawn(api::warm_up(front, stop.clone()));
+            }
+            Some(gateway)
         }
         Role::Publisher => None,
     };
-    let publishing = (!providers.is_empty()).then(|| start_publisher(config, &broker, providers));
+    let publishes = role != Role::Gateway && !providers.is_empty();
+    let publishing = publishes.then(|| start_publisher(config, &broker, providers));
     let sources = ops::Sources {
         broker: broker.clone(),
+        cache: cache.clone(),
         gateway: gateway.as_ref().map(Gateway::handle),
         publisher: publishing.as_ref().map(|publishing| Arc::new(Reported(Arc::clone(&publishing.handle))) as _),
         metrics,
@@ -146,7 +165,19 @@ async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, Rol
     if let (Role::Serve, Some(gateway)) = (role, &gateway) {
         welcome(config, gateway.handle().address(), ops.address());
     }
-    Ok(Parts { broker, gateway, publishing, ops, tasks, draining, stop })
+    Ok(Parts { broker, cache, gateway, publishing, ops, tasks, draining, stop })
+}
+
+/// A gateway polls nobody; it asks providers for bars only. One that cannot be set up here serves none.
+async fn providers_of_bars(config: &Config, broker: &Broker) -> Vec<Arc<dyn provider::Provider>> {
+    if config.publisher.providers.is_empty() {
+        return Vec::new();
+    }
+    let built = provider::build(&config.publisher.providers, &config.publisher.settings, broker).await;
+    built.unwrap_or_else(|error| {
+        warn!(%error, "no bars are served here");
+        Vec::new()
+    })
 }
 
 /// Starts polling and publishing.
@@ -191,7 +222,7 @@ fn welcome(config: &Config, public: SocketAddr, ops: SocketAddr) {
     };
     info!("page    http://{}/", host(public));
     info!("socket  ws://{}/ws", host(public));
-    info!("ops     http://{}/health", host(ops));
+    info!("ops     http://{}/", host(ops));
     if config.publisher.providers == [provider::Name::Simulated] {
         info!("quotes are simulated; for live ones without a key: tickcast serve --provider binance");
     }
@@ -244,6 +275,7 @@ async fn stop(parts: Parts) {
     parts.stop.cancel();
     parts.tasks.close();
     parts.tasks.wait().await;
+    parts.cache.stop().await;
     parts.ops.stop().await;
     parts.broker.shutdown().await;
 }

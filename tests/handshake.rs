@@ -22,7 +22,7 @@ async fn start(change: impl FnOnce(&mut Config)) -> Gateway {
         .route("/", get(async || "page"))
         .route("/health", get(async || "healthy"))
         .route("/echo", post(async |body: String| body));
-    Gateway::start(&config, &memory::start(Timing::default()), app).await.unwrap()
+    Gateway::start(&config, &memory::start(Timing::default()), |_| app).await.unwrap()
 }
 
 fn address(gateway: &Gateway) -> SocketAddr {

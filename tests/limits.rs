@@ -74,7 +74,7 @@ async fn each_limit_is_told_by_a_code_and_counted_by_its_reason() {
     let start = async |change: fn(&mut Config)| {
         let mut config = config();
         change(&mut config);
-        let gateway = Gateway::start(&config, &memory::start(Timing::default()), Router::new()).await.unwrap();
+        let gateway = Gateway::start(&config, &memory::start(Timing::default()), |_| Router::new()).await.unwrap();
         World { counters: &counters, gateway }
     };
     refusals_of_a_handshake(start(|config| config.allowed_origins = vec!["https://app.example".into()]).await).await;
@@ -282,7 +282,7 @@ async fn keys_that_are_away(world: World<'_>) {
 async fn no_tls(counters: &Exposition) {
     let (_dir, tls, _) = certificate();
     let config = Config { tls: Some(tls), bind: IpAddr::from([127, 0, 0, 1]), ..config() };
-    let gateway = Gateway::start(&config, &memory::start(Timing::default()), Router::new()).await.unwrap();
+    let gateway = Gateway::start(&config, &memory::start(Timing::default()), |_| Router::new()).await.unwrap();
     let world = World { counters, gateway };
     let before = world.refused("tls_handshake");
     Raw::say_to(world.address(), upgrade("/ws", &[])).await.rest().await;

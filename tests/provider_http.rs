@@ -253,14 +253,14 @@ enum Step {
 impl Sessions {
     fn quote(&self, symbols: &[Symbol], renewed: bool) -> Call<Step> {
         let request = match &self.session {
-            None => return Call { request: Request::get("/"), cost: 1, symbols: symbols.to_vec(), step: Step::Cookie },
+            None => return Call::new(Request::get("/"), symbols, Step::Cookie),
             Some((cookie, crumb)) => Request::get("/quote")
                 .query("symbol", symbols[0].as_str())
                 .query("crumb", crumb)
                 .query("apikey", self.key.expose_secret())
                 .header("cookie", cookie),
         };
-        Call { request, cost: 1, symbols: symbols.to_vec(), step: Step::Quote { renewed } }
+        Call::new(request, symbols, Step::Quote { renewed })
     }
 }
 
@@ -272,6 +272,7 @@ impl Vendor for Sessions {
             name: Name::Yahoo,
             base_url: "https://example.com",
             batch: NonZeroUsize::MIN,
+            at_once: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             windows: vec![],
@@ -293,7 +294,7 @@ impl Vendor for Sessions {
             Step::Cookie => {
                 let cookie = reply.header("set-cookie").ok_or_else(|| reply.failure("no cookie"))?.to_owned();
                 let request = Request::get("/crumb").header("cookie", &cookie);
-                progress.calls.push(Call { request, cost: 1, symbols, step: Step::Crumb { cookie } });
+                progress.calls.push(Call::new(request, &symbols, Step::Crumb { cookie }));
             }
             Step::Crumb { cookie } => {
                 let crumb = String::from_utf8_lossy(reply.body).into_owned();
@@ -352,7 +353,7 @@ async fn a_session_of_several_requests_is_opened_kept_and_renewed_once() {
 
 async fn reqwest_get(vendor: &MockVendor, path: &str) {
     let client = Client::new().unwrap();
-    client.send(&vendor.url(), &Request::get(path), DEADLINE).await.unwrap();
+    client.send(client.turn().await, &vendor.url(), &Request::get(path), DEADLINE).await.unwrap();
 }
 
 #[tokio::test]
@@ -383,7 +384,7 @@ async fn an_address_where_nobody_listens_does_not_show_the_key_either() {
     drop(listener);
     let client = Client::new().unwrap();
     let request = Request::get("/quote").query("apikey", "s3cret-key");
-    let failure = client.send(&url, &request, DEADLINE).await.unwrap_err();
+    let failure = client.send(client.turn().await, &url, &request, DEADLINE).await.unwrap_err();
     assert_eq!(failure.as_str(), "transient");
     assert!(!format!("{failure} {failure:?} {request:?}").contains("s3cret"), "{failure}");
 }

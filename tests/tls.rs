@@ -50,7 +50,7 @@ impl World {
         change(&mut config);
         let broker = memory::start(Timing::default());
         let app = Router::new().route("/", get(async || "page"));
-        let gateway = Gateway::start(&config, &broker, app).await.unwrap();
+        let gateway = Gateway::start(&config, &broker, |_| app).await.unwrap();
         let handle = gateway.handle();
         eventually("the feed is up", async || handle.summary().feed_connected).await;
         World { broker, gateway, files, certificate, _dir: dir }
@@ -351,7 +351,7 @@ async fn files_that_are_no_certificate_stop_the_start() {
     let (_dir, files, _) = certificate();
     std::fs::write(&files.key_file, "no key").unwrap();
     let config = Config { tls: Some(files), ..config() };
-    let started = Gateway::start(&config, &memory::start(Timing::default()), Router::new()).await;
+    let started = Gateway::start(&config, &memory::start(Timing::default()), |_| Router::new()).await;
     let error = started.err().unwrap().to_string();
     assert!(error.contains("tls.key") && error.contains("no private key"), "{error}");
 }

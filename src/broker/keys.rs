@@ -16,6 +16,12 @@ pub const COUNT_PREFIX: &str = "subscriptions:count:";
 pub const GATEWAY_PREFIX: &str = "subscriptions:gateway:";
 /// String prefix: a symbol's last update as published.
 pub const QUOTE_PREFIX: &str = "cache:quote:";
+/// What all cached values' keys begin with.
+pub const CACHE_PREFIX: &str = "cache:";
+/// String prefix: a symbol's bars over a range, as `cache` keeps them.
+pub const BARS_PREFIX: &str = "cache:bars:";
+/// String prefix: whoever set it fetches the value of the key that follows.
+pub const LOCK_PREFIX: &str = "lock:";
 /// JSON array of the configured indices' quotes.
 pub const INDICES: &str = "cache:indices";
 /// Who polls.

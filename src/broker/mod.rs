@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::market::Symbol;
-pub use crate::quota::{Budget, Level, Taken, Window};
+pub use crate::quota::{Budget, Ledger, Level, Taken, Window};
 
 pub use config::{Config, Timing};
 pub use redis::BadConfig;
@@ -367,11 +367,20 @@ pub trait Quota: Send + Sync {
     /// [`BrokerError`].
     async fn hold(&self, budget: &Budget, span: Duration) -> Result<()>;
 
+    /// What was spent of `budget` by anyone, and any hold, with the time on the clock that it is told by (ms).
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    async fn ledger(&self, budget: &Budget) -> Result<(Ledger, u64)>;
+
     /// Where each window stands, in the budget's order.
     ///
     /// # Errors
     /// [`BrokerError`].
-    async fn levels(&self, budget: &Budget) -> Result<Vec<Level>>;
+    async fn levels(&self, budget: &Budget) -> Result<Vec<Level>> {
+        let (mut ledger, now_ms) = self.ledger(budget).await?;
+        Ok(ledger.levels(&budget.windows, now_ms))
+    }
 
     /// Forgets what was spent and any hold.
     ///

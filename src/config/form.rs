@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use super::log::Level;
 use super::redis_url;
-use crate::market::Symbol;
+use crate::market::{Exchange, Symbol};
 use crate::provider;
 
 /// The forms there are.
@@ -39,6 +39,8 @@ pub enum Form {
     Symbol,
     /// A symbol with `*` for any run of characters.
     Pattern,
+    /// A pattern and its exchange.
+    Market,
     /// A provider's name.
     Provider,
     /// What is logged.
@@ -80,6 +82,7 @@ impl Form {
                 Symbol::parse(text).map(|symbol| symbol.to_string()).map_err(|e| format!("is no symbol: {e}"))
             }
             Form::Pattern => pattern(text),
+            Form::Market => market(text),
             Form::Provider => provider_name(text),
             Form::Level => text.parse::<Level>().map(|level| level.to_string()),
         }
@@ -102,6 +105,7 @@ impl Form {
             Form::ApiBase => "an http:// or https:// URL, or a path that begins with /".into(),
             Form::Symbol => "1 to 32 of A-Z 0-9 . - _ : ^ = / & @".into(),
             Form::Pattern => "a symbol in which * matches any run of characters".into(),
+            Form::Market => "PATTERN=EXCHANGE, one of nyse, nasdaq, nse, bse, crypto".into(),
             Form::Provider => provider::Name::ALL.map(provider::Name::as_str).join(", "),
             Form::Level => super::log::ALLOWED.into(),
             Form::File => "a path".into(),
@@ -224,6 +228,14 @@ fn pattern(text: &str) -> Result<String, String> {
         return Err("is empty".into());
     }
     Ok(text.to_ascii_uppercase())
+}
+
+fn market(text: &str) -> Result<String, String> {
+    // the last one: a symbol may have one too
+    let (symbols, exchange) = text.rsplit_once('=').ok_or("has no = in it")?;
+    let (symbols, exchange) = (pattern(symbols.trim())?, exchange.trim().to_ascii_lowercase());
+    exchange.parse::<Exchange>().map_err(|error| error.to_string())?;
+    Ok(format!("{symbols}={exchange}"))
 }
 
 fn provider_name(text: &str) -> Result<String, String> {
@@ -357,6 +369,15 @@ mod tests {
     fn patterns_are_symbols_with_stars() {
         accepts(Form::Pattern, &[("*.ns", "*.NS"), ("*", "*"), ("BTC-*", "BTC-*")]);
         refuses(Form::Pattern, &[("", "empty"), ("A B*", "no pattern")]);
+    }
+
+    #[test]
+    fn markets_are_patterns_with_an_exchange() {
+        accepts(
+            Form::Market,
+            &[("tcs = NSE", "TCS=nse"), ("*-INR=crypto", "*-INR=crypto"), ("eurusd=x=nyse", "EURUSD=X=nyse")],
+        );
+        refuses(Form::Market, &[("TCS", "no ="), ("=nse", "empty"), ("TCS=lse", "nyse, nasdaq, nse, bse and crypto")]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub(super) fn from_file(path: Option<(&str, Origin)>) -> file::Parsed {
 }
 
 /// What follows from other settings where nobody said: the ops port of a publisher, how to authenticate from what there
-/// is to check against, whom to ask for quotes from whose key is there.
+/// is to check against, whom to ask for quotes from whose key is there, and which market is at home from whom is asked.
 pub(super) fn imply(settings: &mut Settings, role: Role) {
     if settings.get("ops.port").value.is_none() {
         let port = if role == Role::Publisher { 8083 } else { 8082 };
@@ -195,6 +195,10 @@ pub(super) fn imply(settings: &mut Settings, role: Role) {
     if settings.get("publisher.providers").value.is_none() {
         let (providers, origin) = implied_providers(settings, role);
         settings.imply("publisher.providers", Value::List(providers), origin);
+    }
+    if settings.get("publisher.home_market").value.is_none() {
+        let (market, origin) = implied_home(settings);
+        settings.imply("publisher.home_market", Value::Text(market.into()), origin);
     }
 }
 
@@ -209,6 +213,17 @@ fn implied_auth(settings: &Settings) -> (&'static str, Origin) {
         ("token", by("auth.tokens"))
     } else {
         ("none", Origin::Default)
+    }
+}
+
+/// Whoever asks NSE before anyone else who has stocks means stocks of NSE.
+fn implied_home(settings: &Settings) -> (&'static str, Origin) {
+    let setting = settings.get("publisher.providers");
+    let Some(Value::List(names)) = &setting.value else { return ("nyse", Origin::Default) };
+    let has_stocks = |name: &&String| !["binance", "coinbase"].contains(&name.as_str());
+    match names.iter().find(has_stocks) {
+        Some(first) if first == "nse" => ("nse", Origin::Implied(Box::new(setting.origin.clone()))),
+        Some(_) | None => ("nyse", Origin::Default),
     }
 }
 

@@ -34,7 +34,7 @@ pub use log::Config as Log;
 pub use origin::{Mistake, Mistakes, Origin};
 pub use redis_url::masked as masked_url;
 
-use crate::{broker, cache, gateway, ops, publisher};
+use crate::{api, broker, cache, gateway, ops, publisher};
 use layers::Settings;
 
 /// Every part's configuration.
@@ -52,6 +52,26 @@ pub struct Config {
     pub cache: cache::Config,
     /// The log.
     pub log: Log,
+}
+
+impl Config {
+    /// What the public port's HTTP application needs to be told: a part of what others are told.
+    #[must_use]
+    pub fn api(&self) -> api::Config {
+        let gateway = &self.gateway;
+        api::Config {
+            name: gateway.name.clone(),
+            api_base: gateway.api_base.clone(),
+            indices: self.publisher.indices.clone(),
+            allowed_origins: gateway.allowed_origins.clone(),
+            per_minute: gateway.limits.rest_rpm,
+            max_symbols: gateway.limits.symbols_per_client.get(),
+            patience: std::time::Duration::from_secs(2),
+            stale_after: gateway.stale_after,
+            heartbeat: gateway.ping_interval,
+            admin_token: self.ops.admin_token.clone(),
+        }
+    }
 }
 
 /// What a process is started as. Some defaults and requirements depend on it.

@@ -16,7 +16,7 @@ use super::{Config, log};
 use crate::broker;
 use crate::cache;
 use crate::gateway::{self, config as g};
-use crate::market::Symbol;
+use crate::market::{Listings, Symbol};
 use crate::ops;
 use crate::protocol::session::Talk;
 use crate::provider;
@@ -128,17 +128,22 @@ fn broker(read: &Read<'_>) -> broker::Config {
 }
 
 fn publisher(read: &Read<'_>) -> publisher::Config {
+    let home = read.text("publisher.home_market").and_then(|name| name.parse().ok()).expect(OF_FORM);
+    let listings = Listings::new(home, read.parsed_list("publisher.markets"));
+    let settings = provider::Name::ALL.into_iter().map(|name| (name, provider(read, name, &listings)));
     publisher::Config {
         providers: read.parsed_list("publisher.providers"),
         interval: read.maybe_seconds("publisher.interval_s"),
         pinned: read.parsed_list("publisher.pinned"),
         indices: read.parsed_list("publisher.indices"),
+        listings: listings.clone(),
+        closed_stretch: NonZeroU32::try_from(u32_of(read.whole("publisher.closed_stretch"))).expect(IN_RANGE),
         enabled: read.bool("publisher.enabled"),
-        settings: provider::Name::ALL.into_iter().map(|name| (name, provider(read, name))).collect::<BTreeMap<_, _>>(),
+        settings: settings.collect::<BTreeMap<_, _>>(),
     }
 }
 
-fn provider(read: &Read<'_>, name: provider::Name) -> provider::Config {
+fn provider(read: &Read<'_>, name: provider::Name, listings: &Listings) -> provider::Config {
     // a key that this provider does not have is one that nobody set
     let path = |key: &str| key::find(&format!("providers.{name}.{key}")).map(|slot| slot.path.as_str());
     let text = |key: &str| path(key).and_then(|path| read.text(path));
@@ -159,6 +164,7 @@ fn provider(read: &Read<'_>, name: provider::Name) -> provider::Config {
         symbol: text("symbol").map(str::to_owned),
         repeat: path("repeat").and_then(|path| read.maybe_bool(path)),
         seed: whole("seed"),
+        listings: listings.clone(),
     }
 }
 

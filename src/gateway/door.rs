@@ -20,6 +20,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::http;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::admission::{Admission, Permit, Refused, Turned};
@@ -38,6 +39,10 @@ const HEALTH: &str = "/health";
 /// The address a request came from, for the HTTP application (an extension of the request).
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub IpAddr);
+
+/// Ends a request's connection (an extension of the request).
+#[derive(Debug, Clone)]
+pub struct Hangup(pub CancellationToken);
 
 /// Whether a connection has a place.
 pub(super) enum Standing {
@@ -69,6 +74,7 @@ pub(super) struct Door(Arc<Desk>);
 pub(super) struct Desk {
     front: Arc<Front>,
     peer: Origin,
+    hangup: Hangup,
     standing: Mutex<Standing>,
     accepted: Mutex<Option<Accepted>>,
     /// Whether it has asked for anything yet.
@@ -87,9 +93,9 @@ impl Standing {
 }
 
 impl Door {
-    pub(super) fn new(front: Arc<Front>, peer: Origin, standing: Standing) -> Door {
+    pub(super) fn new(front: Arc<Front>, peer: Origin, standing: Standing, hangup: Hangup) -> Door {
         let (standing, accepted) = (Mutex::new(standing), Mutex::default());
-        Door(Arc::new(Desk { front, peer, standing, accepted, asked: AtomicBool::new(false) }))
+        Door(Arc::new(Desk { front, peer, hangup, standing, accepted, asked: AtomicBool::new(false) }))
     }
 
     /// What outlives hyper's part of the connection.
@@ -137,7 +143,9 @@ impl Desk {
             return self.upgrade(&head, peer).await.unwrap_or_else(|refusal| refuse(&refusal));
         }
         let mut request = Request::from_parts(head, Body::new(Timely::new(body, self.front.handshake_timeout)));
-        request.extensions_mut().insert(PeerAddr(peer.address()));
+        let extensions = request.extensions_mut();
+        extensions.insert(PeerAddr(peer.address()));
+        extensions.insert(self.hangup.clone());
         let Ok(mut response) = self.front.app.clone().oneshot(request).await;
         if turned.is_some() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -4,6 +4,8 @@
 //! store (snapshots, what an interruption hid) is fetched by a task of its own. It keeps the last update of each
 //! watched symbol, so that a shard's newcomers have one even while the broker is away.
 //!
+//! Readers that are not sockets have a seat among the shards ([`readers`](super::readers)): to the feed it is one more.
+//!
 //! Bounded by the watched symbols: every [`SWEEP`] the last updates of symbols that nobody watches any more are
 //! forgotten, so that a page reload still finds them.
 
@@ -20,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::bounded_log::BoundedLog;
 use super::clock::Clock;
 use super::control;
-use super::inbox::{Inbox, Order};
+use super::inbox::{Batch, Inbox, Order};
 use super::interest::Interest;
 use super::metrics::{self, FeedMetrics};
 use crate::broker::{Channel, Event, Feed, Store, keys};
@@ -58,10 +60,26 @@ pub(super) struct Fanout {
     pub(super) link: Link,
     /// Whether clients believe that publishing is paused.
     paused: AtomicBool,
-    last: Mutex<HashMap<Symbol, Arc<Publication>>>,
+    last: Mutex<Last>,
 }
 
-/// How the feed is doing, for health.
+/// What was published last.
+#[derive(Default)]
+struct Last {
+    updates: HashMap<Symbol, Arc<Publication>>,
+    /// The `seq` of the last update handed to the shards.
+    high: Option<u64>,
+}
+
+/// What is known of some symbols, at one moment.
+pub(super) struct Picture {
+    /// Their last updates, in the order asked for.
+    pub(super) updates: Vec<Option<Arc<Publication>>>,
+    /// Whatever one publisher numbered up to here is in it, unless a gap hid it ([`Snapshots::settled`]).
+    pub(super) high: Option<u64>,
+}
+
+/// How the feed, for health.
 #[derive(Default)]
 pub(super) struct Link {
     connected: AtomicBool,
@@ -88,6 +106,10 @@ pub(super) struct Snapshots {
     /// Everything watched is to be read again.
     recover: AtomicBool,
     wake: Notify,
+    /// Counts what may have hidden updates: interruptions, returns, lags.
+    gaps: AtomicU64,
+    /// As `gaps` was when the last recovery began.
+    healed: AtomicU64,
 }
 
 impl Snapshots {
@@ -106,8 +128,20 @@ impl Snapshots {
 
     /// Asks for the last known quotes of everything watched, for every watcher who has an older one.
     pub(super) fn ask_recovery(&self) {
+        self.note_gap();
         self.recover.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Updates may be missing from now on.
+    fn note_gap(&self) {
+        self.gaps.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Which gap was healed last, if none was found since: nothing older than what was handed over is missing then.
+    pub(super) fn settled(&self) -> Option<u64> {
+        let healed = self.healed.load(Ordering::Acquire);
+        (healed > 0 && healed == self.gaps.load(Ordering::Acquire)).then_some(healed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Symbol, Vec<u16>>> {
@@ -158,18 +192,44 @@ impl Fanout {
         self.shards.iter().any(|shard| shard.watched.may_watch(hash))
     }
 
-    fn hash(&self, symbol: Symbol) -> u64 {
+    pub(super) fn hash(&self, symbol: Symbol) -> u64 {
         self.shards[0].watched.hash(symbol)
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<Symbol, Arc<Publication>>> {
+    /// The last updates of these symbols; never older than what their shards have.
+    pub(super) fn picture_of(&self, symbols: &[Symbol]) -> Picture {
+        let last = self.last();
+        Picture { updates: symbols.iter().map(|symbol| last.updates.get(symbol).cloned()).collect(), high: last.high }
+    }
+
+    /// Reads the cached quotes of these symbols and remembers what is newer. False: the store could not be read.
+    pub(super) async fn look_up(&self, symbols: &[Symbol]) -> bool {
+        for chunk in symbols.chunks(KEYS_PER_READ) {
+            let Some(found) = read_cached(self, chunk).await else { return false };
+            for publication in found {
+                remember(self, &publication);
+            }
+        }
+        true
+    }
+
+    /// Forgets the last updates of these symbols, or of all.
+    pub(super) fn forget(&self, symbols: Option<&[Symbol]>) {
+        let mut last = self.last();
+        match symbols {
+            Some(symbols) => symbols.iter().for_each(|symbol| drop(last.updates.remove(symbol))),
+            None => last.updates.clear(),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sweep(&self) {
         let mut last = self.last();
-        last.retain(|_, publication| self.is_watched(publication.hash()));
-        last.shrink_to(1024);
+        last.updates.retain(|_, publication| self.is_watched(publication.hash()));
+        last.updates.shrink_to(1024);
     }
 }
 
@@ -181,7 +241,6 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut reader = Reader {
-        batches: fanout.shards.iter().map(|_| Vec::new()).collect(),
         routed: Vec::new(),
         metrics: FeedMetrics::register(),
         log: BoundedLog::default(),
@@ -206,9 +265,7 @@ pub(super) async fn run(
 /// The feed task's own state.
 struct Reader {
     fanout: Arc<Fanout>,
-    /// What each shard gets from the events at hand.
-    batches: Vec<Vec<Arc<Publication>>>,
-    /// All that is in the batches.
+    /// Updates read from the events at hand, not handed over yet.
     routed: Vec<Arc<Publication>>,
     metrics: FeedMetrics,
     log: BoundedLog,
@@ -284,47 +341,48 @@ impl Reader {
         }
     }
 
-    /// Encodes an update and puts it into the batches of the shards that watch it.
+    /// Encodes an update, if anybody may want it.
     fn route(&mut self, update: &Update<'_>, received_us: u64, now: Timestamp) {
         let fanout = &self.fanout;
         let hash = fanout.hash(update.symbol);
-        let remembered = fanout.last().contains_key(&update.symbol);
+        let remembered = fanout.last().updates.contains_key(&update.symbol);
         if !remembered && !fanout.is_watched(hash) {
             self.metrics.unwatched.increment(1);
             return;
         }
         let json = update.json(now);
-        let publication = Arc::new(Publication::new(update.symbol, update.seq, &json, hash, received_us));
-        for (shard, batch) in fanout.shards.iter().zip(&mut self.batches) {
-            if shard.watched.may_watch(hash) {
-                batch.push(Arc::clone(&publication));
-            }
-        }
-        self.routed.push(publication);
+        self.routed.push(Arc::new(Publication::new(update.symbol, update.seq, &json, hash, received_us)));
     }
 
-    /// Gives the batches to the shards, and only then remembers what is in them: a newcomer must not get as a snapshot
-    /// what its shard is about to send it as news.
+    /// Gives each shard what it watches, one batch, and then remembers it: a newcomer must not get as a snapshot what
+    /// its shard is about to send it as news. Whoever begins to watch a symbol while this happens reads what is
+    /// remembered after it, so it is one step to them: it has the update in its batch or finds it here.
     fn hand_over(&mut self) {
-        for (shard, batch) in self.fanout.shards.iter().zip(&mut self.batches) {
-            if !batch.is_empty() {
-                let conflated = shard.inbox.push(batch.drain(..).collect());
-                self.metrics.conflated.increment(conflated);
-            }
+        if self.routed.is_empty() {
+            return;
         }
         let mut last = self.fanout.last();
+        for shard in &self.fanout.shards {
+            let watched = self.routed.iter().filter(|publication| shard.watched.may_watch(publication.hash()));
+            let batch: Batch = watched.cloned().collect();
+            if !batch.is_empty() {
+                self.metrics.conflated.increment(shard.inbox.push(batch));
+            }
+        }
         for publication in self.routed.drain(..) {
-            match last.get_mut(&publication.symbol()) {
+            last.high = last.high.max(publication.seq());
+            match last.updates.get_mut(&publication.symbol()) {
                 Some(older) if older.seq().zip(publication.seq()).is_some_and(|(old, new)| new <= old) => {}
                 Some(older) => *older = publication,
                 None => {
-                    last.insert(publication.symbol(), publication);
+                    last.updates.insert(publication.symbol(), publication);
                 }
             }
         }
     }
 
     fn interrupted(&mut self) {
+        self.fanout.snapshots.note_gap();
         self.fanout.link.connected.store(false, Ordering::Release);
         if std::mem::replace(&mut self.link, Linked::Away) != Linked::Away {
             warn!("the broker is away; clients keep their last quotes");
@@ -376,6 +434,7 @@ pub(super) async fn fetch(fanout: Arc<Fanout>, stop: CancellationToken) {
 
 /// Reads every watched symbol's cached quote. What is newer than what was sent goes to all its watchers.
 async fn recover(fanout: &Fanout) -> bool {
+    let gap = fanout.snapshots.gaps.load(Ordering::Acquire);
     control::restore(fanout).await;
     let symbols = fanout.interest.watched();
     for chunk in symbols.chunks(KEYS_PER_READ) {
@@ -389,13 +448,14 @@ async fn recover(fanout: &Fanout) -> bool {
             }
         }
     }
+    fanout.snapshots.healed.store(gap, Ordering::Release);
     true
 }
 
 async fn bring_asked(fanout: &Fanout, asked: HashMap<Symbol, Vec<u16>>) -> bool {
     let mut missing = Vec::new();
     for (symbol, shards) in &asked {
-        let known = fanout.last().get(symbol).cloned();
+        let known = fanout.last().updates.get(symbol).cloned();
         match known {
             Some(publication) => bring(fanout, shards, &publication),
             None => missing.push(*symbol),
@@ -419,11 +479,11 @@ fn bring(fanout: &Fanout, shards: &[u16], publication: &Arc<Publication>) {
 
 fn remember(fanout: &Fanout, publication: &Arc<Publication>) {
     let mut last = fanout.last();
-    match last.get_mut(&publication.symbol()) {
+    match last.updates.get_mut(&publication.symbol()) {
         Some(older) if !publication.is_newer_than(older) => {}
         Some(older) => *older = Arc::clone(publication),
         None => {
-            last.insert(publication.symbol(), Arc::clone(publication));
+            last.updates.insert(publication.symbol(), Arc::clone(publication));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What other threads have for a shard: updates, new connections, orders.
+//! What other threads have for a shard: updates, new connections, orders. The readers' seat has one too.
 //!
 //! A lock taken once per batch, never per delivery. The updates are bounded: beyond [`MAX_WAITING_UPDATES`] only the
 //! newest of each symbol is kept, so that neither a slow shard nor a stalled one ever holds up the feed. New
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mio::Waker;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::shard::Adopted;
 use crate::hub::Arrival;
@@ -56,10 +56,18 @@ pub(super) enum Order {
     Panic,
 }
 
+/// How the inbox's owner is told to look into it.
+pub(super) enum Wake {
+    /// A shard's event loop.
+    Thread(Waker),
+    /// A task.
+    Task(Arc<Notify>),
+}
+
 /// One shard's inbox.
 pub(super) struct Inbox {
     state: Mutex<State>,
-    waker: Waker,
+    waker: Wake,
     /// Whether the shard has been woken and has not looked yet.
     woken: AtomicBool,
     /// Connections handed over and not ended.
@@ -89,7 +97,7 @@ impl State {
 }
 
 impl Inbox {
-    pub(super) fn new(waker: Waker) -> Inbox {
+    pub(super) fn new(waker: Wake) -> Inbox {
         Inbox { state: Mutex::default(), waker, woken: AtomicBool::new(false), load: AtomicUsize::new(0) }
     }
 
@@ -176,8 +184,13 @@ impl Inbox {
 
     fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            // A waker fails only when its eventfd's counter is full, and then the shard is awake already.
-            let _: io::Result<()> = self.waker.wake();
+            match &self.waker {
+                Wake::Thread(waker) => {
+                    // A waker fails only when its eventfd's counter is full, and then the shard is awake already.
+                    let _: io::Result<()> = waker.wake();
+                }
+                Wake::Task(notify) => notify.notify_one(),
+            }
         }
     }
 
@@ -202,7 +215,7 @@ mod tests {
     fn inbox() -> (mio::Poll, Inbox) {
         let poll = mio::Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Inbox::new(waker))
+        (poll, Inbox::new(Wake::Thread(waker)))
     }
 
     fn publication(symbol: &str, seq: u64) -> Arc<Publication> {

@@ -29,7 +29,7 @@ use super::auth::Auth;
 use super::bounded_log::BoundedLog;
 use super::clock::Clock;
 use super::config::Config;
-use super::door::{Accepted, Door, Standing};
+use super::door::{Accepted, Door, Hangup, Standing};
 use super::feed::ShardDoor;
 use super::forwarded::{Origin, Trusted, read_proxy_header};
 use super::handshake::Upgrade;
@@ -145,17 +145,17 @@ impl Front {
     fn welcome(self: &Arc<Self>, stream: TcpStream, peer: IpAddr, tasks: &TaskTracker, stop: &CancellationToken) {
         let peer = self.trusted.origin(peer);
         let Some(standing) = stand(self.admission.knock(peer, self.clock.millis())) else { return reset(&stream) };
-        let (front, stop) = (Arc::clone(self), stop.clone());
+        let (front, hangup) = (Arc::clone(self), stop.child_token());
         tasks.spawn(async move {
             tokio::select! {
-                () = front.serve(stream, peer, standing) => {}
-                () = stop.cancelled() => {}
+                () = front.serve(stream, peer, standing, Hangup(hangup.clone())) => {}
+                () = hangup.cancelled() => {}
             }
         });
     }
 
     /// Serves one connection: requests until it ends, or until one of them upgrades it.
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Origin, standing: Standing) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Origin, standing: Standing, hangup: Hangup) {
         // Both are hints: a socket without them works.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
@@ -167,7 +167,7 @@ impl Front {
         }) else {
             return;
         };
-        let door = Door::new(Arc::clone(&self), peer, standing);
+        let door = Door::new(Arc::clone(&self), peer, standing, hangup);
         // Holds the connection's place until its last byte has gone.
         let desk = door.desk();
         let mut connection = http1::Builder::new()

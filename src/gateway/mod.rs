@@ -3,6 +3,7 @@
 //! ```text
 //!   listener ─ hyper, handshake, admission ─▶ shard (a thread: hub, connections)
 //!   broker ─▶ feed ─ one batch per shard ─▶ inbox ─▶ shard
+//!                                               └▶ readers (REST, SSE)
 //!   shard ─ counts ─▶ interest ─▶ broker's registry
 //! ```
 //!
@@ -24,6 +25,7 @@ mod inbox;
 mod interest;
 mod listener;
 mod metrics;
+pub mod readers;
 mod shard;
 mod tls;
 mod wire;
@@ -39,15 +41,16 @@ use std::time::Duration;
 use axum::Router;
 use hashbrown::DefaultHashBuilder;
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use auth::{AuthError, KeysStatus};
 pub use config::Config;
-pub use door::PeerAddr;
+pub use door::{Hangup, PeerAddr};
 pub use interest::Interest;
+pub use readers::Readers;
 pub use shard::Description;
 pub use tls::TlsError;
 
@@ -62,8 +65,9 @@ use auth::Auth;
 use clock::Clock;
 use feed::{Fanout, ShardDoor, Snapshots};
 use forwarded::Trusted;
-use inbox::Order;
+use inbox::{Inbox, Order, Wake};
 use listener::Front;
+use readers::Seat;
 use shard::Shard;
 use tls::Certificate;
 use tokio_rustls::TlsAcceptor;
@@ -118,6 +122,8 @@ pub struct Handle {
     address: SocketAddr,
     front: Arc<Front>,
     fanout: Arc<Fanout>,
+    seat: Arc<Seat>,
+    readers: Readers,
     drain: CancellationToken,
 }
 
@@ -150,11 +156,15 @@ pub struct Summary {
 }
 
 impl Gateway {
-    /// Starts a gateway on `broker`. What is not for the socket is served by `app`.
+    /// Starts a gateway on `broker`. What is not for the socket is served by the application that `app` makes.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(config: &Config, broker: &Broker, app: Router) -> Result<Gateway, StartError> {
+    pub async fn start(
+        config: &Config,
+        broker: &Broker,
+        app: impl FnOnce(&Readers) -> Router,
+    ) -> Result<Gateway, StartError> {
         let clock = Clock::start();
         let auth = Auth::new(&config.auth)?;
         let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
@@ -169,8 +179,18 @@ impl Gateway {
         let shards = make_shards(config, &rules, clock, &interest, &snapshots).map_err(StartError::Shard)?;
         let doors: Vec<ShardDoor> = shards.iter().map(|(_, door)| door.clone()).collect();
         let max_open = max_connections(config.limits.max_connections);
+        let (seat_door, turn) = readers_door(&doors);
+        let all_doors: Vec<ShardDoor> = doors.iter().cloned().chain([seat_door]).collect();
+        let store = Arc::clone(&broker.store);
+        let fanout = Arc::new(Fanout::new(all_doors, clock, interest, snapshots, store));
+        let index = u16::try_from(doors.len()).expect("there are fewer shards than 65,536");
+        let seat = Arc::new(Seat::new(&fanout, index, turn, config.slow_client_timeout, config.stale_after));
+        // A stream is a connection: there are never more.
+        let max_streams = NonZeroUsize::new(max_open).unwrap_or(NonZeroUsize::MIN);
+        let per_address = config.limits.connections_per_ip;
+        let readers = Readers::new(Arc::clone(&seat), rules.verify.clone(), max_streams, per_address);
         let front = Arc::new(Front {
-            shards: doors.clone(),
+            shards: doors,
             admission: Arc::new(Admission::new(&config.limits, max_open)),
             auth,
             trusted: Trusted::new(&config.limits.trusted_proxies),
@@ -181,15 +201,13 @@ impl Gateway {
             compression: if config.compression { Coding::Deflate } else { Coding::Plain },
             clock,
             draining: AtomicBool::new(false),
-            app,
+            app: app(&readers),
         });
-        let store = Arc::clone(&broker.store);
-        let fanout = Arc::new(Fanout::new(doors, clock, Arc::clone(&interest), snapshots, store));
         let threads = spawn_shards(shards).map_err(StartError::Shard)?;
         let (tasks, closed, stopped) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let id = GatewayId(format!("{}-{:08x}", config.name, fastrand::u32(..)).into());
-        let handle =
-            Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, drain: CancellationToken::new() };
+        let drain = CancellationToken::new();
+        let handle = Handle { id: id.clone(), address, front: Arc::clone(&front), fanout, seat, readers, drain };
         handle.start_tasks(broker, &tasks, &stopped);
         if let Some((certificate, seen)) = certificate {
             let token = stopped.clone();
@@ -214,7 +232,7 @@ impl Gateway {
     /// the window is over. New clients are refused from now on; the port stays open to say so.
     pub async fn drain(&self) {
         self.handle.front.draining.store(true, Ordering::Release);
-        for shard in &self.handle.front.shards {
+        for shard in &self.handle.fanout.shards {
             shard.inbox.order(Order::Drain { window: self.drain_window });
         }
         let admission = &self.handle.front.admission;
@@ -228,7 +246,7 @@ impl Gateway {
     pub async fn stop(self) {
         self.handle.front.draining.store(true, Ordering::Release);
         self.closed.cancel();
-        for shard in &self.handle.front.shards {
+        for shard in &self.handle.fanout.shards {
             shard.inbox.order(Order::Stop);
         }
         let joined = tokio::task::spawn_blocking(move || {
@@ -255,6 +273,8 @@ impl Handle {
         });
         let (shared, token) = (Arc::clone(fanout), stop.clone());
         contain("fetch", tasks, stop, move || feed::fetch(Arc::clone(&shared), token.clone()));
+        let (seat, token) = (Arc::clone(&self.seat), stop.clone());
+        contain("readers", tasks, stop, move || readers::run(Arc::clone(&seat), token.clone()));
         let controlled = Arc::new(control::Controlled {
             fanout: Arc::clone(fanout),
             publish: Arc::clone(&broker.publish),
@@ -292,6 +312,12 @@ impl Handle {
         &self.fanout.interest
     }
 
+    /// The way in for readers that are not sockets.
+    #[must_use]
+    pub fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// Completes when a control message asks this gateway to drain.
     pub async fn drain_asked(&self) {
         self.drain.cancelled().await;
@@ -321,12 +347,13 @@ impl Handle {
     pub fn set_gauges(&self) {
         let (symbols, subscriptions) = self.fanout.interest.census();
         metrics::set_gauges(self.front.admission.open(), subscriptions, symbols);
+        self.readers.set_gauges();
     }
 
     /// The open connections, at most `limit`.
     pub async fn connections(&self, limit: usize) -> Vec<Description> {
         let mut all = Vec::new();
-        for shard in &self.front.shards {
+        for shard in &self.fanout.shards {
             let (answer, described) = oneshot::channel();
             shard.inbox.order(Order::Describe(answer));
             // A shard that has ended has no connections.
@@ -399,6 +426,14 @@ fn make_shards(
         Ok((shard, ShardDoor { inbox, watched }))
     };
     (0..count).map(make).collect()
+}
+
+/// The readers' place beside the shards: an inbox that wakes a task, and a filter that hashes as theirs do.
+fn readers_door(shards: &[ShardDoor]) -> (ShardDoor, Arc<Notify>) {
+    let turn = Arc::new(Notify::new());
+    let inbox = Arc::new(Inbox::new(Wake::Task(Arc::clone(&turn))));
+    let watched = Arc::new(shards[0].watched.beside());
+    (ShardDoor { inbox, watched }, turn)
 }
 
 fn spawn_shards(shards: Vec<(Shard, ShardDoor)>) -> io::Result<Vec<JoinHandle<()>>> {

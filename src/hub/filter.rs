@@ -31,6 +31,12 @@ impl Watched {
         Watched { hasher, slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(), all: AtomicBool::new(false) }
     }
 
+    /// An empty filter with the same hasher.
+    #[must_use]
+    pub fn beside(&self) -> Watched {
+        Watched::new(self.hasher.clone())
+    }
+
     /// A symbol's hash, for [`Watched::may_watch`] and the board.
     #[must_use]
     pub fn hash(&self, symbol: Symbol) -> u64 {
@@ -43,11 +49,13 @@ impl Watched {
         self.slot(hash).load(Ordering::Acquire) > 0 || self.all.load(Ordering::Acquire)
     }
 
-    pub(super) fn raise(&self, hash: u64) {
+    /// A symbol with this hash is watched from now on; in step with [`Watched::lower`].
+    pub fn raise(&self, hash: u64) {
         self.slot(hash).fetch_add(1, Ordering::Release);
     }
 
-    pub(super) fn lower(&self, hash: u64) {
+    /// A symbol with this hash is no longer watched.
+    pub fn lower(&self, hash: u64) {
         self.slot(hash).fetch_sub(1, Ordering::Release);
     }
 

@@ -90,6 +90,9 @@ impl Hub {
 
     /// Flushes one lane, blocked or not: for when its socket has become writable.
     pub fn flush_lane(&mut self, lane: LaneId, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flush {
+        if let Some(flush) = self.flush_single(lane, &mut write) {
+            return flush;
+        }
         self.tell_lag(lane);
         let mut taken = 0;
         loop {
@@ -104,17 +107,14 @@ impl Hub {
             let offered: usize = slices.iter().map(|slice| slice.len()).sum();
             let written = if slices.is_empty() { Ok(0) } else { write(&slices) };
             self.flush.slices = recycle(slices);
-            let written = match written {
+            let written = match self.counted(written) {
                 Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {
                     self.flush.pieces = pieces;
                     return Flush::Failed(error);
                 }
             };
             taken += written;
-            self.counters.writes += 1;
-            self.counters.bytes += written as u64;
             self.consume(lane, &mut pieces, written);
             self.flush.pieces = pieces;
             if written < offered {
@@ -125,6 +125,47 @@ impl Hub {
                 return self.drained(lane);
             }
         }
+    }
+
+    /// The usual case: one update and nothing else waits for a client that keeps up. `None`: it is not so.
+    fn flush_single(
+        &mut self,
+        lane: LaneId,
+        write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Option<Flush> {
+        let hot = self.lanes.hot(lane);
+        if hot.head != hot.tail || hot.state != State::Open || !self.lanes.side(lane).is_quiet() {
+            return None;
+        }
+        let (Item::Update(publication), _, freshness) = self.chain.first(hot)? else { return None };
+        let bytes = publication.frame(hot.form, freshness);
+        let offered = bytes.len();
+        let written = write(&[IoSlice::new(bytes)]);
+        let written = match self.counted(written) {
+            Ok(written) => written,
+            Err(error) => return Some(Flush::Failed(error)),
+        };
+        if written == offered {
+            self.counters.deliveries += 1;
+            self.chain.pop(self.lanes.hot_mut(lane));
+            return Some(Flush::Clean);
+        }
+        if written > 0 {
+            self.cut(lane, What::Entry, offered - written);
+        }
+        self.block(lane);
+        Some(Flush::Blocked { taken: written })
+    }
+
+    /// Counts a write, and takes a full socket for one that took nothing.
+    fn counted(&mut self, written: io::Result<usize>) -> io::Result<usize> {
+        let written = match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            written => written?,
+        };
+        self.counters.writes += 1;
+        self.counters.bytes += written as u64;
+        Ok(written)
     }
 
     /// Takes the figures gathered since the last call.

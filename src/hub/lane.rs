@@ -210,6 +210,11 @@ impl Side {
         self.replies.iter().flat_map(|queue| queue.iter().map(|frame| &**frame))
     }
 
+    /// Whether neither replies nor a backlog wait.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.replies.is_none() && self.backlog.is_none()
+    }
+
     pub(super) fn pop_reply(&mut self) -> Option<Box<[u8]>> {
         let queue = self.replies.as_mut()?;
         let frame = queue.pop_front();

@@ -14,18 +14,23 @@ use crate::protocol::auth::is_same_secret;
 
 /// The rule for changing verbs.
 #[derive(Clone)]
-pub(super) struct Access {
+pub struct Access {
     bind: IpAddr,
     admin_token: Option<SecretString>,
 }
 
 impl Access {
-    pub(super) fn new(bind: IpAddr, admin_token: Option<SecretString>) -> Access {
+    /// For a port that is bound to `bind`, or for one client there.
+    #[must_use]
+    pub fn new(bind: IpAddr, admin_token: Option<SecretString>) -> Access {
         Access { bind, admin_token }
     }
 
-    /// Whether a request may change something; why not.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str, &'static str)> {
+    /// Whether a request may change something.
+    ///
+    /// # Errors
+    /// Why not: status, code, words.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str, &'static str)> {
         if let Some(origin) = headers.get(ORIGIN) {
             let host = headers.get(HOST).map(|host| host.as_bytes()).unwrap_or_default();
             let same = origin.as_bytes().split(|&byte| byte == b'/').next_back() == Some(host);
@@ -37,7 +42,7 @@ impl Access {
             return Ok(());
         }
         let Some(token) = &self.admin_token else {
-            let message = "set ops.admin_token (ADMIN_TOKEN) to change anything on an ops port that is not on loopback";
+            let message = "set ops.admin_token (ADMIN_TOKEN) to change anything from elsewhere than loopback";
             return Err((StatusCode::FORBIDDEN, "forbidden", message));
         };
         let offered = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -117,12 +117,21 @@ pub(super) fn health(sources: &Sources) -> Value {
         "subscriptions": gateway.as_ref().map_or(0, |gateway| gateway.subscriptions),
         "symbols": gateway.as_ref().map_or(0, |gateway| gateway.symbols),
         "broker": broker,
-        "cache": {"backend": kind},
+        "cache": {"backend": cache_backend(sources, &status)},
         "publisher": sources.publisher.as_ref().map(|publisher| publisher.health()),
         "uptime_s": sources.started.elapsed().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
         "timestamp": format!("{:.3}", Timestamp::now()),
     })
+}
+
+/// Where cached values are: in Redis as well, in this process alone, or nowhere.
+fn cache_backend(sources: &Sources, status: &Status) -> &'static str {
+    match status.kind {
+        _ if !sources.cache.config().enabled => "none",
+        Kind::Redis if status.connected => "redis",
+        Kind::Redis | Kind::Memory => "memory",
+    }
 }
 
 /// Whether traffic may be sent here; why not.

@@ -21,12 +21,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use access::Access;
 pub use config::Config;
 
 use crate::broker::{Broker, BrokerError};
+use crate::cache::Cache;
 use crate::gateway;
 use crate::provider;
-use access::Access;
 use health::Watch;
 use metrics::{Exposition, UPKEEP};
 
@@ -39,6 +40,8 @@ pub const MAX_LISTED: usize = 10_000;
 pub struct Sources {
     /// The process's broker.
     pub broker: Broker,
+    /// The process's cache.
+    pub cache: Cache,
     /// The gateway, where one runs.
     pub gateway: Option<gateway::Handle>,
     /// The publisher, where one runs.

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::access::Access;
 use super::control::{AskError, ask};
 use super::{Health, MAX_BODY_BYTES, MAX_LISTED, Publishing, ResetError, health};
+use crate::broker::Broker;
+use crate::cache::Stats;
+use crate::market::Symbol;
 use crate::provider;
+use crate::web::Page;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -25,8 +30,10 @@ struct Desk {
 }
 
 pub(super) fn router(health: Health, access: Access) -> Router {
+    let page = Page::operators();
     Router::new()
-        .route("/", get(index))
+        .merge(page.routes())
+        .route("/", get(move |headers: HeaderMap| async move { index(&headers, &page) }))
         .route("/health", get(show_health))
         .route("/live", get(|| async { Json(json!({"status": "live"})) }))
         .route("/ready", get(show_ready))
@@ -34,6 +41,9 @@ pub(super) fn router(health: Health, access: Access) -> Router {
         .route("/stats", get(show_stats))
         .route("/connections", get(show_connections))
         .route("/control", post(control))
+        .route("/cache/stats", get(show_cache))
+        .route("/cache/clear", post(clear_cache))
+        .route("/cache/clear/{symbol}", post(clear_symbol))
         .route("/quota", get(show_quota))
         .route("/quota/reset/{provider}", post(reset_quota))
         .fallback(not_found)
@@ -46,11 +56,18 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
-async fn index() -> Json<Value> {
+/// The page for browsers; for scripts, what there is.
+fn index(headers: &HeaderMap, page: &Page) -> Response {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") {
+        return page.index();
+    }
     Json(json!({
         "paths": ["/health", "/live", "/ready", "/metrics", "/metrics?format=json", "/stats", "/connections", "/quota",
-            "POST /control", "POST /quota/reset/{provider}"],
+            "/cache/stats", "POST /control", "POST /quota/reset/{provider}", "POST /cache/clear",
+            "POST /cache/clear/{symbol}"],
     }))
+    .into_response()
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -83,6 +100,7 @@ async fn show_metrics(State(desk): State<Desk>, Query(query): Query<MetricsQuery
     if let Some(publisher) = &sources.publisher {
         publisher.set_gauges();
     }
+    sources.cache.set_gauges();
     match query.format.as_deref() {
         Some("json") => Json(sources.metrics.json()).into_response(),
         None | Some("text") => {
@@ -97,7 +115,59 @@ async fn show_stats(State(desk): State<Desk>) -> Json<Value> {
     Json(json!({
         "gateway": sources.gateway.as_ref().map(crate::gateway::Handle::summary),
         "publisher": sources.publisher.as_ref().map(|publisher| publisher.stats()),
+        "cache": sources.cache.stats(),
     }))
+}
+
+async fn show_cache(State(desk): State<Desk>) -> Json<Stats> {
+    Json(desk.health.sources.cache.stats())
+}
+
+async fn clear_cache(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+    clear(&desk, &headers, None).await
+}
+
+async fn clear_symbol(State(desk): State<Desk>, Path(symbol): Path<String>, headers: HeaderMap) -> Response {
+    match Symbol::parse(&symbol) {
+        Ok(symbol) => clear(&desk, &headers, Some(symbol)).await,
+        Err(wrong) => error(StatusCode::BAD_REQUEST, "invalid_symbol", &wrong.to_string()),
+    }
+}
+
+/// Forgets what is cached here and in the store, and has publishers say anew what is watched: a quote that has not
+/// changed would not be published again for a while.
+async fn clear(desk: &Desk, headers: &HeaderMap, symbol: Option<Symbol>) -> Response {
+    if let Err((status, code, message)) = desk.access.check(headers) {
+        return error(status, code, message);
+    }
+    let sources = &desk.health.sources;
+    let cleared = sources.cache.clear(symbol).await;
+    if let Some(gateway) = &sources.gateway {
+        gateway.readers().forget(symbol.as_ref().map(std::slice::from_ref));
+    }
+    match cleared {
+        Ok(keys) => {
+            info!(symbol = symbol.as_ref().map(Symbol::as_str), keys, "cache cleared");
+            let refreshed = refresh(&sources.broker, symbol).await;
+            Json(json!({"ok": true, "symbol": symbol, "cleared": keys, "refreshed": refreshed})).into_response()
+        }
+        Err(failed) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &failed.to_string()),
+    }
+}
+
+/// Has what is watched polled again; what nobody watches costs no call.
+async fn refresh(broker: &Broker, symbol: Option<Symbol>) -> bool {
+    let message = match symbol {
+        None => json!({"action": "refresh"}),
+        Some(symbol) => {
+            let watched = broker.registry.watched().await.unwrap_or_default();
+            if !watched.iter().any(|(watched, _)| *watched == symbol) {
+                return false;
+            }
+            json!({"action": "refresh", "data": {"symbols": [symbol]}})
+        }
+    };
+    ask(broker, message.to_string().as_bytes()).await.is_ok_and(|outcome| outcome.is_ok())
 }
 
 #[derive(Deserialize)]

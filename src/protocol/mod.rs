@@ -7,6 +7,7 @@ pub mod auth;
 mod bucket;
 pub mod control;
 pub mod deflate;
+pub mod event;
 pub mod frame;
 pub mod message;
 pub mod publication;

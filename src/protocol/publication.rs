@@ -4,7 +4,7 @@
 //! immutable and crosses threads in an `Arc`.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -142,6 +142,35 @@ impl Publication {
         deflated.as_deref().unwrap_or(plain)
     }
 
+    /// The text of one variant, for readers that are not sockets.
+    #[must_use]
+    pub fn text(&self, dialect: Dialect, freshness: Freshness) -> &str {
+        payload(self.plain(dialect, freshness))
+    }
+
+    /// The quote as a REST answer has it: the fields of the flat dialect under its `symbol`, then how old it is.
+    #[must_use]
+    pub fn quote(&self, age_ms: u64, is_old: bool) -> String {
+        let flat = self.text(Dialect::Flat, Freshness::Live);
+        let mut stale = is_old;
+        let mut json = format!(r#"{{"symbol":"{}""#, self.symbol);
+        for (name, raw) in fields(flat) {
+            match &*name {
+                "type" | "ticker" | "age_ms" => {}
+                // What the publisher says of its age counts too.
+                "stale" => stale |= raw.get() == "true",
+                _ => {
+                    json.push(',');
+                    json.push_str(&serde_json::to_string(&*name).expect("a string is JSON"));
+                    json.push(':');
+                    json.push_str(raw.get());
+                }
+            }
+        }
+        write!(json, r#","age_ms":{age_ms},"stale":{stale}}}"#).expect("writing to a String cannot fail");
+        json
+    }
+
     fn plain(&self, dialect: Dialect, freshness: Freshness) -> &[u8] {
         let json = || self.json();
         let flat = || as_flat(self.symbol, self.json());
@@ -164,8 +193,7 @@ impl Publication {
     /// The update's JSON.
     #[must_use]
     pub fn json(&self) -> &str {
-        let payload = &self.live[frame::payload_offset(&self.live)..];
-        std::str::from_utf8(payload).expect("built from a str")
+        payload(&self.live)
     }
 
     /// Whether it says that its market is closed, so that no newer one is to be expected.
@@ -217,6 +245,17 @@ impl Notice {
     pub fn new(kind: &str, json: &str) -> Notice {
         Notice { kind: kind.into(), frame: frame::text(json) }
     }
+
+    /// The notice's JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        payload(&self.frame)
+    }
+}
+
+/// The text of a frame made here.
+fn payload(frame: &[u8]) -> &str {
+    std::str::from_utf8(&frame[frame::payload_offset(frame)..]).expect("built from a str")
 }
 
 /// The object with `"snapshot":true` as its last field.
@@ -279,10 +318,6 @@ mod tests {
         Publication::new(update.symbol, update.seq, json, 0, 0)
     }
 
-    fn payload(frame: &[u8]) -> &str {
-        std::str::from_utf8(&frame[frame::payload_offset(frame)..]).unwrap()
-    }
-
     const JSON: &str = r#"{"type":"price_update", "symbol":"aapl","data":{"symbol":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T"},"seq":9,"timestamp":"U"}"#;
 
     #[test]
@@ -296,6 +331,16 @@ mod tests {
         let publication = publication(JSON);
         let snapshot = payload(publication.frame(NESTED, Freshness::Snapshot));
         assert_eq!(snapshot, format!("{},\"snapshot\":true}}", &JSON[..JSON.len() - 1]));
+    }
+
+    #[test]
+    fn a_rest_answer_says_how_old_the_quote_is() {
+        assert_eq!(
+            publication(JSON).quote(1200, false),
+            r#"{"symbol":"AAPL","price":178.50,"odd":{"a":[1, 2]},"timestamp":"T","seq":9,"age_ms":1200,"stale":false}"#
+        );
+        let told = publication(r#"{"symbol":"A","data":{"price":1,"stale":true},"age_ms":5,"timestamp":"U"}"#);
+        assert_eq!(told.quote(7, false), r#"{"symbol":"A","price":1,"timestamp":"U","age_ms":7,"stale":true}"#);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! batch (400, code -1121), so a failed batch is halved until the bad one stands alone. `change` is over the last 24 h,
 //! not since a close.
 //!
+//! Bars: `GET /api/v3/klines`, the same weight; the last one is unfinished.
+//!
 //! Symbols are `BASE-QUOTE`, `BTC-USDT` for Binance's `BTCUSDT`; `BTCUSDT` works too, as a symbol of its own.
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -14,14 +16,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::config::{Config, Name};
+use super::config::{Config, Name, batch};
 use super::limiter::window;
-use super::vendor::{Call, Detail, Failure, Missing, Profile, Progress, Reply, Request, Vendor};
-use crate::market::{Number, Quote, Symbol};
+use super::vendor::{
+    Call, Chart, Detail, Failure, Field, Missing, Profile, Progress, Reply, Request, Vendor, field, when,
+};
+use crate::market::{Bar, Exchange, Number, Quote, Range, Symbol};
 
 /// Public market data only; `api.binance.com` is blocked in some countries.
 const BASE_URL: &str = "https://data-api.binance.vision";
 const TICKER: &str = "/api/v3/ticker/24hr";
+const KLINES: &str = "/api/v3/klines";
+/// The most bars of one call; a day has 288 of five minutes, a week 336 of half an hour.
+const MAX_KLINES: &str = "1000";
 /// More symbols cost twenty times as much.
 const BATCH: NonZeroUsize = NonZeroUsize::new(20).expect("20 is not 0");
 const WEIGHT: u32 = 2;
@@ -52,23 +59,32 @@ pub struct Binance {
     batch: NonZeroUsize,
 }
 
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The 24 h ticker of a batch.
+    Ticker,
+    /// One pair's bars.
+    Klines,
+}
+
 impl Binance {
     /// As configured.
     #[must_use]
     pub fn new(config: &Config) -> Binance {
-        let batch = config.batch.and_then(|batch| NonZeroUsize::try_from(batch).ok());
-        Binance { batch: batch.map_or(BATCH, |batch| batch.min(BATCH)) }
+        Binance { batch: batch(config, BATCH) }
     }
 }
 
 impl Vendor for Binance {
-    type Step = ();
+    type Step = Step;
 
     fn profile(&self) -> Profile {
         Profile {
             name: Name::Binance,
             base_url: BASE_URL,
             batch: self.batch,
+            at_once: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             windows: vec![window(60, BUDGET)],
@@ -85,7 +101,7 @@ impl Vendor for Binance {
         base.is_some_and(|base| !base.is_empty() && base.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     }
 
-    fn begin(&mut self, symbols: &[Symbol], _now: Timestamp) -> Progress<()> {
+    fn begin(&mut self, symbols: &[Symbol], _now: Timestamp) -> Progress<Step> {
         let mut progress = Progress::default();
         let (spelled, other): (Vec<Symbol>, Vec<Symbol>) = symbols.iter().partition(|symbol| spell(**symbol).is_some());
         progress.missing.extend(other.into_iter().map(|symbol| (symbol, Missing::UnknownSymbol)));
@@ -93,9 +109,33 @@ impl Vendor for Binance {
         progress
     }
 
-    fn answer(&mut self, call: &Call<()>, reply: &Reply<'_>) -> Result<Progress<()>, Failure> {
+    fn begin_bars(&mut self, symbol: Symbol, range: Range, now: Timestamp) -> Option<Chart<Step>> {
+        let own = spell(symbol)?;
+        let calendar = Exchange::Crypto.calendar();
+        let from = range.begins(calendar, now);
+        let (interval, minutes, from) = match range {
+            Range::Day => ("5m", 5, from),
+            Range::Week => ("30m", 30, from),
+            Range::Month => ("1d", 24 * 60, when::day_begins(from, calendar.zone())),
+        };
+        let request = Request::get(KLINES)
+            .query("symbol", &own)
+            .query("interval", interval)
+            .query("startTime", &from.as_millisecond().to_string())
+            .query("endTime", &now.as_millisecond().to_string())
+            .query("limit", MAX_KLINES);
+        let call = Call::new(request, &[symbol], Step::Klines).costs(WEIGHT);
+        Some(Chart { interval: Duration::from_mins(minutes), from, call })
+    }
+
+    fn answer(&mut self, call: &Call<Step>, reply: &Reply<'_>) -> Result<Progress<Step>, Failure> {
         if !reply.is_success() {
             return refused(call, reply);
+        }
+        if call.step == Step::Klines {
+            let rows: Vec<Vec<Field<'_>>> = reply.json()?;
+            let bars = rows.iter().filter_map(|row| kline(row)).collect();
+            return Ok(Progress { bars, hold: hold(reply), ..Progress::default() });
         }
         let is_array = reply.body.trim_ascii_start().starts_with(b"[");
         let rows: Vec<Row<'_>> = if is_array { reply.json()? } else { vec![reply.json()?] };
@@ -120,7 +160,7 @@ fn spell(symbol: Symbol) -> Option<String> {
     (own.len() <= 20 && own.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(own)
 }
 
-fn call(symbols: &[Symbol]) -> Call<()> {
+fn call(symbols: &[Symbol]) -> Call<Step> {
     let mut spelled: Vec<String> = Vec::with_capacity(symbols.len());
     for own in symbols.iter().filter_map(|&symbol| spell(symbol)) {
         // `BTC-USDT` and `BTCUSDT` are one pair there, and a duplicate is an error.
@@ -129,10 +169,16 @@ fn call(symbols: &[Symbol]) -> Call<()> {
         }
     }
     let list = format!("[\"{}\"]", spelled.join("\",\""));
-    Call { request: Request::get(TICKER).query("symbols", &list), cost: WEIGHT, symbols: symbols.to_vec(), step: () }
+    Call::new(Request::get(TICKER).query("symbols", &list), symbols, Step::Ticker).costs(WEIGHT)
 }
 
-fn refused(call: &Call<()>, reply: &Reply<'_>) -> Result<Progress<()>, Failure> {
+/// `[openTime, open, high, low, close, volume, closeTime, …]`.
+fn kline(row: &[Field<'_>]) -> Option<Bar> {
+    let [start, open, high, low, close, volume] = *row.first_chunk()?;
+    field::bar(start.millis(), [open, high, low, close], volume)
+}
+
+fn refused(call: &Call<Step>, reply: &Reply<'_>) -> Result<Progress<Step>, Failure> {
     #[derive(Deserialize)]
     struct Refusal {
         code: i64,
@@ -156,7 +202,7 @@ fn refused(call: &Call<()>, reply: &Reply<'_>) -> Result<Progress<()>, Failure> 
 }
 
 /// The bad one when it stands alone, or else two calls for the halves.
-fn halved(symbols: &[Symbol]) -> Progress<()> {
+fn halved(symbols: &[Symbol]) -> Progress<Step> {
     let mut progress = Progress::default();
     let pairs = symbols.iter().filter_map(|&symbol| spell(symbol)).collect::<std::collections::BTreeSet<_>>();
     if pairs.len() <= 1 {

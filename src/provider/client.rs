@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::vendor::{Body, Detail, Failure, Reply, Request};
 
@@ -20,6 +20,9 @@ pub const MAX_IN_FLIGHT: usize = 100;
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// For TCP and TLS; the rest of a request's time-out is left for the answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The right to have one request under way.
+pub struct Turn<'a>(#[expect(dead_code, reason = "held until the request ends")] SemaphorePermit<'a>);
 
 /// What all providers send through.
 #[derive(Debug)]
@@ -70,13 +73,23 @@ impl Client {
         Ok(Client { http, in_flight: Semaphore::new(MAX_IN_FLIGHT) })
     }
 
+    /// Waits until fewer than [`MAX_IN_FLIGHT`] requests are under way.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn(self.in_flight.acquire().await.expect("the semaphore is never closed"))
+    }
+
     /// Sends `request` to `base` (scheme, host and port) and receives the whole answer within `timeout`.
     ///
     /// # Errors
     /// [`Failure::Transient`] when there was no answer, [`Failure::Malformed`] when it is too long or the request
     /// cannot be built.
-    pub async fn send(&self, base: &str, request: &Request, timeout: Duration) -> Result<Received, Failure> {
-        let _turn = self.in_flight.acquire().await.expect("the semaphore is never closed");
+    pub async fn send(
+        &self,
+        _turn: Turn<'_>,
+        base: &str,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Received, Failure> {
         let url = [base, &request.target()].concat();
         let mut builder = match request.body() {
             Body::None => self.http.get(url),

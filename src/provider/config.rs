@@ -1,12 +1,14 @@
 //! What each provider needs to be told, and the providers there are.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+use crate::market::Listings;
 
 /// A provider, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +68,12 @@ impl Name {
             Name::Replay => &[],
             Name::Simulated => &["AAPL", "AMZN", "BTC-USD", "GOOG", "MSFT", "NVDA", "RELIANCE", "TCS", "TSLA"],
         }
+    }
+
+    /// Whether its quotes come from a market, which has hours; those of the others are invented or recorded.
+    #[must_use]
+    pub const fn has_market(self) -> bool {
+        !matches!(self, Name::Replay | Name::Simulated)
     }
 
     /// The name in configuration, metrics and `data.source`.
@@ -139,4 +147,19 @@ pub struct Config {
     pub repeat: Option<bool>,
     /// `simulated`: the seed of its random walk.
     pub seed: Option<u64>,
+    /// Where symbols are listed; the same for all providers.
+    pub listings: Listings,
+}
+
+/// Whether the key was bought; one of which nothing is known is taken for a free one.
+#[must_use]
+pub fn has_paid(config: &Config) -> bool {
+    config.plan.as_deref() == Some("paid")
+}
+
+/// Symbols per call: as configured, and at most as many as the vendor takes.
+#[must_use]
+pub fn batch(config: &Config, most: NonZeroUsize) -> NonZeroUsize {
+    let configured = config.batch.and_then(|batch| NonZeroUsize::try_from(batch).ok());
+    configured.map_or(most, |batch| batch.min(most))
 }

@@ -6,34 +6,39 @@
 //! no schedule. State (breaker, parking, unknown symbols) belongs to the provider and is bounded by
 //! [`MAX_UNKNOWN`](super::unknown::MAX_UNKNOWN) symbols.
 
+mod call;
+
 use std::collections::VecDeque;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::client::{self, Client};
 use super::config::{Config, Name};
 use super::limiter::{self, Limiter};
 use super::meters::Meters;
-use super::pattern::Patterns;
 use super::redact::Redactor;
 use super::unknown::Unknown;
 use super::vendor::{Call, Failure, Missing, Profile, Progress, Vendor};
-use super::{BuildError, Fetched, Left, Provider, Status, Why};
+use super::{BuildError, Fetched, Left, NoBars, Provider, Status, Why};
 use crate::broker::{self, Broker};
-use crate::market::Symbol;
-use crate::quota::backoff::{Backoff, Jitter};
-use crate::quota::breaker::{self, Admission, Breaker};
-use crate::quota::{Budget, Level, Taken};
+use crate::market::bar::{self, MAX_BARS};
+use crate::market::pattern::Patterns;
+use crate::market::{Bar, Bars, Range, Symbol};
+use crate::quota::breaker::{self, Breaker};
+use crate::quota::{Budget, Level};
+use call::Stop;
 
-/// Calls one fetch may make: a batch of 100 with one bad symbol takes 2·log2(100) ≈ 14, with five about 50.
-pub const MAX_CALLS_PER_FETCH: usize = 64;
+/// Calls one fetch may make: a batch of 100 with one bad symbol takes 2·log2(100) ≈ 14, with five about 50; one whose
+/// batch endpoint is not in the plan takes 100, and a session's few.
+pub const MAX_CALLS_PER_FETCH: usize = 128;
 /// How long a fetch that has begun waits for the budget or a `Retry-After`; then it ends and its symbols are asked for
 /// in a later cycle. Below the usual interval of 5 s, so that a waiting fetch does not outlive its cycle.
 pub const PATIENCE: Duration = Duration::from_secs(4);
@@ -45,10 +50,15 @@ const PARKED_FOR: Duration = Duration::from_secs(3600);
 pub struct HttpProvider<V: Vendor> {
     vendor: Mutex<V>,
     profile: Profile,
+    /// Where everything goes.
     base_url: String,
+    /// Whether it was configured; then requests that belong elsewhere go there too.
+    is_configured: bool,
     serves: Patterns,
     client: Arc<Client>,
     limiter: Limiter,
+    /// One for each fetch that may be under way.
+    turns: Semaphore,
     redactor: Redactor,
     meters: Meters,
     started: Instant,
@@ -61,16 +71,21 @@ pub struct HttpProvider<V: Vendor> {
 struct State {
     breaker: Breaker,
     parked: Option<(Instant, &'static str)>,
+    /// The plan has no bars.
+    bars_parked: Option<Instant>,
     unknown: Unknown,
     levels: Vec<Level>,
     last_failure: Option<String>,
     rng: fastrand::Rng,
 }
 
-/// Why a call was given up.
-struct Stop {
-    why: Why,
-    retry_in: Duration,
+/// What a call is for, where that decides what a failure means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    /// The publisher's: what is not got now is asked for in the next cycle.
+    Quotes,
+    /// A reader's, who waits.
+    Bars,
 }
 
 impl<V: Vendor> HttpProvider<V> {
@@ -79,6 +94,20 @@ impl<V: Vendor> HttpProvider<V> {
     /// # Errors
     /// [`BuildError::Setting`] for a base URL that is none.
     pub fn new(vendor: V, config: &Config, client: Arc<Client>, broker: &Broker) -> Result<Self, BuildError> {
+        HttpProvider::with_breaker(vendor, config, client, broker, breaker::Config::default())
+    }
+
+    /// The same, with a breaker of its own measure.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_breaker(
+        vendor: V,
+        config: &Config,
+        client: Arc<Client>,
+        broker: &Broker,
+        breaker: breaker::Config,
+    ) -> Result<Self, BuildError> {
         let mut profile = vendor.profile();
         let base_url = client::base_url(config.base_url.as_deref().unwrap_or(profile.base_url))
             .map_err(|message| BuildError::Setting { name: profile.name, key: "base_url", message })?;
@@ -88,15 +117,18 @@ impl<V: Vendor> HttpProvider<V> {
         let budget = limiter::budget(profile.name, config, &profile.windows);
         Ok(HttpProvider {
             base_url,
+            is_configured: config.base_url.is_some(),
             serves: Patterns::new(&config.symbols),
             client,
             redactor: Redactor::new(&config.api_key),
             meters: Meters::new(profile.name, &budget.windows),
             limiter: Limiter::new(Arc::clone(&broker.quota), budget),
+            turns: Semaphore::new(profile.at_once.map_or(client::MAX_IN_FLIGHT, NonZeroUsize::get)),
             started: Instant::now(),
             state: Mutex::new(State {
-                breaker: Breaker::new(breaker::Config::default()),
+                breaker: Breaker::new(breaker),
                 parked: None,
+                bars_parked: None,
                 unknown: Unknown::default(),
                 levels: Vec::new(),
                 last_failure: None,
@@ -109,159 +141,6 @@ impl<V: Vendor> HttpProvider<V> {
         })
     }
 
-    /// Makes one call, until it is answered or given up; each request is added to `made`.
-    async fn call(&self, call: &Call<V::Step>, patience: Duration, made: &mut u64) -> Result<Progress<V::Step>, Stop> {
-        let mut patience = patience;
-        let mut failed = NonZeroU32::MIN;
-        loop {
-            let permit = self.admit(call.cost, patience).await?;
-            patience = PATIENCE;
-            *made += 1;
-            let outcome = self.attempt(call).await;
-            self.settle(permit, &outcome);
-            let failure = match outcome {
-                Ok(progress) => {
-                    if let Some(span) = progress.hold {
-                        self.limiter.hold(span).await;
-                    }
-                    return Ok(progress);
-                }
-                Err(failure) => failure,
-            };
-            let wait = self.after(failure, failed).await?;
-            tokio::time::sleep(wait).await;
-            failed = failed.saturating_add(1);
-        }
-    }
-
-    /// Waits for the right to make a request of this cost.
-    async fn admit(&self, cost: u32, patience: Duration) -> Result<breaker::Permit, Stop> {
-        let deadline = Instant::now() + patience;
-        loop {
-            self.check_health()?;
-            match self.limiter.take(cost).await {
-                Taken::Granted => break,
-                Taken::Wait(wait) => {
-                    let wait = wait + Jitter::EMPTY_BUCKET.pick(&mut self.state().rng);
-                    if Instant::now() + wait > deadline {
-                        return Err(Stop { why: Why::Budget, retry_in: wait });
-                    }
-                    tokio::time::sleep(wait).await;
-                }
-                Taken::Never => {
-                    let said = format!(
-                        "a request costs {cost}, more than the whole budget; lower `batch` or raise the budget"
-                    );
-                    error!(provider = self.profile.name.as_str(), "{said}");
-                    return Err(Stop { why: Why::Failed(Failure::Plan(said.into())), retry_in: PARKED_FOR });
-                }
-            }
-        }
-        let now = self.started.elapsed();
-        match self.state().breaker.admit(now) {
-            Admission::Go(permit) => Ok(permit),
-            Admission::Wait(retry_in) => Err(Stop { why: Why::Open, retry_in }),
-        }
-    }
-
-    /// Looks at parking and breaker before anything is taken from the budget.
-    fn check_health(&self) -> Result<(), Stop> {
-        let mut state = self.state();
-        if let Some((until, _)) = state.parked {
-            let retry_in = until.saturating_duration_since(Instant::now());
-            if !retry_in.is_zero() {
-                return Err(Stop { why: Why::Parked, retry_in });
-            }
-            state.parked = None;
-        }
-        let retry_in = state.breaker.wait(self.started.elapsed());
-        if retry_in.is_zero() { Ok(()) } else { Err(Stop { why: Why::Open, retry_in }) }
-    }
-
-    async fn attempt(&self, call: &Call<V::Step>) -> Result<Progress<V::Step>, Failure> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.meters.call();
-        let _in_flight = InFlight::begin(&self.in_flight);
-        let mut answer = match self.client.send(&self.base_url, &call.request, self.profile.timeout).await {
-            Ok(received) => self.vendor().answer(call, &received.reply()),
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = &mut answer {
-            failure.detail_mut().redact(&self.redactor);
-        }
-        answer
-    }
-
-    /// Tells breaker and metrics how a request ended.
-    fn settle(&self, permit: breaker::Permit, outcome: &Result<Progress<V::Step>, Failure>) {
-        let health = match outcome {
-            Ok(_) => breaker::Outcome::Success,
-            Err(Failure::Transient(_) | Failure::Malformed(_)) => breaker::Outcome::Failure,
-            Err(Failure::RateLimited { .. } | Failure::QuotaExhausted { .. } | Failure::Auth(_) | Failure::Plan(_)) => {
-                breaker::Outcome::Neutral
-            }
-        };
-        self.meters.outcome(outcome.as_ref().map(drop));
-        let now = self.started.elapsed();
-        let mut state = self.state();
-        let before = state.breaker.state(now);
-        state.breaker.record(permit, health, now);
-        let after = state.breaker.state(now);
-        self.meters.breaker(after);
-        if let Err(failure) = outcome {
-            state.last_failure = Some(failure.to_string());
-        }
-        drop(state);
-        if before != after {
-            let name = self.profile.name.as_str();
-            match after {
-                breaker::State::Open => warn!(provider = name, "circuit breaker opened"),
-                breaker::State::HalfOpen => {}
-                breaker::State::Closed => info!(provider = name, "circuit breaker closed"),
-            }
-        }
-    }
-
-    /// What a failure means: how long to wait before the same call is tried again, or that it is given up.
-    async fn after(&self, failure: Failure, failed: NonZeroU32) -> Result<Duration, Stop> {
-        let stop = |failure, retry_in| Err(Stop { why: Why::Failed(failure), retry_in });
-        match &failure {
-            Failure::RateLimited { retry_after, .. } => {
-                let wait = retry_after.unwrap_or_else(|| self.limiter.usual_wait());
-                self.limiter.hold(wait).await;
-                match Backoff::CALL.wait_at_least(failed, wait, &mut self.state().rng) {
-                    Some(pause) if pause <= PATIENCE => Ok(pause),
-                    Some(pause) => stop(failure, pause),
-                    None => stop(failure, wait),
-                }
-            }
-            Failure::QuotaExhausted { until, .. } => {
-                let span = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
-                self.limiter.hold(span).await;
-                self.park(span, "quota exhausted", &failure);
-                stop(failure, span)
-            }
-            Failure::Auth(_) => {
-                self.park(PARKED_FOR, "not authorised", &failure);
-                stop(failure, PARKED_FOR)
-            }
-            Failure::Plan(_) => {
-                self.park(PARKED_FOR, "not in the plan", &failure);
-                stop(failure, PARKED_FOR)
-            }
-            Failure::Transient(_) => match Backoff::CALL.wait(failed, &mut self.state().rng) {
-                Some(pause) => Ok(pause),
-                None => stop(failure, Duration::ZERO),
-            },
-            Failure::Malformed(_) => stop(failure, Duration::ZERO),
-        }
-    }
-
-    fn park(&self, span: Duration, why: &'static str, failure: &Failure) {
-        error!(provider = self.profile.name.as_str(), for_s = span.as_secs(), "provider parked: {failure}");
-        self.state().parked = Some((Instant::now() + span, why));
-    }
-
     /// Takes out of `symbols` those that the vendor lately said it does not know.
     fn without_unknown(&self, symbols: &[Symbol], fetched: &mut Fetched) -> Vec<Symbol> {
         let now = Instant::now();
@@ -272,16 +151,64 @@ impl<V: Vendor> HttpProvider<V> {
         asked
     }
 
-    fn take_in(&self, progress: Progress<V::Step>, fetched: &mut Fetched) -> Vec<Call<V::Step>> {
+    /// Makes the calls of `begun`, and those that their answers ask for.
+    async fn gather(&self, begun: Progress<V::Step>, endpoint: Endpoint) -> (Fetched, Vec<Bar>) {
+        let (mut fetched, mut bars) = (Fetched::default(), Vec::new());
+        let mut queue = VecDeque::from(self.take_in(begun, endpoint, &mut fetched, &mut bars));
+        let mut patience = match endpoint {
+            Endpoint::Quotes => Duration::ZERO,
+            Endpoint::Bars => PATIENCE,
+        };
+        let mut made = 0;
+        while let Some(call) = queue.pop_front() {
+            let outcome = if made == MAX_CALLS_PER_FETCH || bars.len() > MAX_BARS {
+                let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch, or {MAX_BARS} bars");
+                Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
+            } else {
+                self.call(&call, endpoint, patience, &mut fetched.calls).await
+            };
+            made += 1;
+            patience = PATIENCE;
+            match outcome {
+                Ok(progress) => queue.extend(self.take_in(progress, endpoint, &mut fetched, &mut bars)),
+                Err(Stop { why, retry_in }) => {
+                    let mut symbols = call.symbols;
+                    for symbol in queue.drain(..).flat_map(|call| call.symbols) {
+                        if !symbols.contains(&symbol) {
+                            symbols.push(symbol);
+                        }
+                    }
+                    fetched.left = Some(Left { symbols, why, retry_in });
+                }
+            }
+        }
+        (fetched, bars)
+    }
+
+    fn take_in(
+        &self,
+        progress: Progress<V::Step>,
+        endpoint: Endpoint,
+        fetched: &mut Fetched,
+        bars: &mut Vec<Bar>,
+    ) -> Vec<Call<V::Step>> {
         for &(symbol, missing) in &progress.missing {
             self.meters.missing(missing);
-            if missing == Missing::UnknownSymbol && self.state().unknown.insert(symbol, Instant::now()) {
-                debug!(provider = self.profile.name.as_str(), %symbol, "unknown symbol; not asked for again for a while");
+            // A symbol without bars may have quotes.
+            let cools = missing.lasts() && endpoint == Endpoint::Quotes;
+            if cools && self.state().unknown.insert(symbol, Instant::now()) {
+                debug!(provider = self.profile.name.as_str(), %symbol, why = missing.as_str(), "not asked for again for a while");
             }
         }
         fetched.missing.extend(progress.missing);
         fetched.quotes.extend(progress.quotes);
+        bars.extend(progress.bars);
         progress.calls
+    }
+
+    /// Waits until fewer than [`Profile::at_once`] fetches are under way.
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        self.turns.acquire().await.expect("the semaphore is never closed")
     }
 
     fn vendor(&self) -> MutexGuard<'_, V> {
@@ -312,34 +239,38 @@ impl<V: Vendor> Provider for HttpProvider<V> {
     }
 
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched {
-        let mut fetched = Fetched::default();
-        let asked = self.without_unknown(symbols, &mut fetched);
+        let mut known = Fetched::default();
+        let asked = self.without_unknown(symbols, &mut known);
         if asked.is_empty() {
-            return fetched;
+            return known;
         }
-        let progress = self.vendor().begin(&asked, Timestamp::now());
-        let mut queue = VecDeque::from(self.take_in(progress, &mut fetched));
-        let mut patience = Duration::ZERO;
-        let mut made = 0;
-        while let Some(call) = queue.pop_front() {
-            let outcome = if made == MAX_CALLS_PER_FETCH {
-                let said = format!("more than {MAX_CALLS_PER_FETCH} calls for one batch");
-                Err(Stop { why: Why::Failed(Failure::Malformed(said.into())), retry_in: Duration::ZERO })
-            } else {
-                self.call(&call, patience, &mut fetched.calls).await
-            };
-            made += 1;
-            patience = PATIENCE;
-            match outcome {
-                Ok(progress) => queue.extend(self.take_in(progress, &mut fetched)),
-                Err(Stop { why, retry_in }) => {
-                    let mut symbols = call.symbols;
-                    symbols.extend(queue.drain(..).flat_map(|call| call.symbols));
-                    fetched.left = Some(Left { symbols, why, retry_in });
-                }
-            }
-        }
+        let _turn = self.turn().await;
+        let begun = self.vendor().begin(&asked, Timestamp::now());
+        let (mut fetched, _) = self.gather(begun, Endpoint::Quotes).await;
+        fetched.missing.extend(known.missing);
         fetched
+    }
+
+    async fn bars(&self, symbol: Symbol, range: Range) -> Result<Bars, NoBars> {
+        if !self.serves(symbol) {
+            return Err(NoBars::NotServed);
+        }
+        if self.state().unknown.contains(symbol, Instant::now()) {
+            return Err(NoBars::Missing(Missing::UnknownSymbol));
+        }
+        let _turn = self.turn().await;
+        let chart = self.vendor().begin_bars(symbol, range, Timestamp::now()).ok_or(NoBars::NotServed)?;
+        let begun = Progress { calls: vec![chart.call], ..Progress::default() };
+        let (fetched, bars) = self.gather(begun, Endpoint::Bars).await;
+        if let Some(Left { why, retry_in, .. }) = fetched.left {
+            return Err(NoBars::Left { why, retry_in });
+        }
+        let bars = bar::in_order(bars, chart.from);
+        match fetched.missing.first() {
+            Some((_, missing)) if bars.is_empty() => Err(NoBars::Missing(*missing)),
+            None if bars.is_empty() => Err(NoBars::Missing(Missing::NoData)),
+            Some(_) | None => Ok(Bars { source: self.profile.name.as_str(), interval: chart.interval, bars }),
+        }
     }
 
     fn status(&self) -> Status {
@@ -373,21 +304,5 @@ impl<V: Vendor> Provider for HttpProvider<V> {
         let levels = self.limiter.levels().await;
         self.meters.budget(&levels);
         self.state().levels = levels;
-    }
-}
-
-/// Counts a request for as long as it lives, a dropped one included.
-struct InFlight<'a>(&'a AtomicU64);
-
-impl InFlight<'_> {
-    fn begin(count: &AtomicU64) -> InFlight<'_> {
-        count.fetch_add(1, Ordering::Relaxed);
-        InFlight(count)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

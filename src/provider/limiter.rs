@@ -1,9 +1,13 @@
 //! One provider's budget: shared by all processes through the broker, local while the broker is away.
 //!
-//! The local ledger also records what the shared budget granted this process, so that losing the broker does not open
-//! a fresh window; and what was spent locally is recorded in the shared budget before anything more is asked of it.
-//! This process alone therefore never exceeds the limit, through any outage. Other processes are not seen
-//! while the broker is away: only a leader polls, and it was the leader before.
+//! The local ledger also holds what the shared budget granted, to this process and, as of the last look at it
+//! ([`Limiter::levels`], which the leader takes when it begins and then every few seconds), to all others; so losing the
+//! broker does not open a fresh window, not even right after a take-over. What was spent locally is recorded in the
+//! shared budget before anything more is asked of it. So a leader never exceeds the limit, through any outage. What
+//! others spend while the broker is away is not seen: only a leader polls, and it was the leader before.
+//!
+//! A grant is for now. When it was long on its way ([`LATE`]: a slow broker, a process that was stopped), the
+//! vendor would count the call in another window than the budget did; it is then spent for nothing.
 //!
 //! Away is what a command says that is not answered. The broker's status would not do: it also tells of deliveries, and
 //! while those alone begin or fail, what is spent locally is spent twice.
@@ -24,6 +28,12 @@ use crate::quota::{Budget, Ledger, Level, Taken, Window};
 /// What "today" is: the last 24 hours, as for the vendors' windows of a day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
+/// From asking to a grant that is no longer used: less than the guard of a window of a minute (1.5 s), which is there for
+/// the way from here to the vendor.
+const LATE: Duration = Duration::from_secs(1);
+/// Where this process' clock starts: so far from 0 that what others spent before it began has a time too.
+const START: Duration = Duration::from_secs(2 * 86_400);
+
 /// Asks for the right to make calls.
 pub struct Limiter {
     quota: Arc<dyn Quota>,
@@ -37,8 +47,10 @@ pub struct Limiter {
 /// Owned by the [`Limiter`].
 #[derive(Default)]
 struct Local {
-    /// Everything this process spent, and holds.
+    /// Everything known to be spent, and held.
     spent: Ledger,
+    /// What the shared budget granted to this process.
+    granted: Ledger,
     /// What of it the shared budget has not heard of.
     owed: Ledger,
     /// How many grants are in `owed`.
@@ -74,14 +86,16 @@ impl Limiter {
         if let Some(wait) = self.untold_hold() {
             return Taken::Wait(wait);
         }
+        let asked = Instant::now();
         match self.take_shared(cost).await {
-            Ok(taken) => {
-                if taken == Taken::Granted {
-                    let now_ms = self.now_ms();
-                    self.local().spent.record(&self.budget.windows, cost, now_ms, now_ms);
-                }
-                taken
+            Ok(Taken::Granted) => {
+                let now_ms = self.now_ms();
+                let mut local = self.local();
+                local.spent.record(&self.budget.windows, cost, now_ms, now_ms);
+                local.granted.record(&self.budget.windows, cost, now_ms, now_ms);
+                if asked.elapsed() < LATE { Taken::Granted } else { Taken::Wait(Duration::ZERO) }
             }
+            Ok(taken) => taken,
             Err(_) => self.take_local(cost),
         }
     }
@@ -95,12 +109,15 @@ impl Limiter {
         local.hold_untold |= !told;
     }
 
-    /// Where each window stands.
+    /// Where each window stands. Tells the shared budget what was spent without it, and remembers what that says, for
+    /// when the broker is away.
     pub async fn levels(&self) -> Vec<Level> {
+        let asked_ms = self.now_ms();
         if self.settle().await.is_ok()
-            && let Ok(levels) = self.quota.levels(&self.budget).await
+            && let Ok((mut ledger, told_ms)) = self.quota.ledger(&self.budget).await
         {
-            return levels;
+            self.learn(&ledger, told_ms, asked_ms);
+            return ledger.levels(&self.budget.windows, told_ms);
         }
         let now_ms = self.now_ms();
         self.local().spent.levels(&self.budget.windows, now_ms)
@@ -170,6 +187,22 @@ impl Limiter {
         told
     }
 
+    /// Takes the shared budget's word for what was spent. What was granted since it was asked may be in it or not; it is
+    /// counted once more.
+    fn learn(&self, shared: &Ledger, told_ms: u64, asked_ms: u64) {
+        let mut local = self.local();
+        if local.debts > 0 || local.hold_untold {
+            return;
+        }
+        let now_ms = self.now_ms();
+        let windows = &self.budget.windows;
+        let granted = spendings(&local.granted, windows, now_ms);
+        local.spent = shared.on_clock(told_ms, now_ms);
+        for (ago_ms, units) in granted.into_iter().filter(|(ago_ms, _)| now_ms - ago_ms >= asked_ms) {
+            local.spent.record(windows, saturated(units), now_ms - ago_ms, now_ms);
+        }
+    }
+
     fn untold_hold(&self) -> Option<Duration> {
         let now_ms = self.now_ms();
         let mut local = self.local();
@@ -190,7 +223,7 @@ impl Limiter {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from((START + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn local(&self) -> MutexGuard<'_, Local> {
@@ -260,183 +293,4 @@ fn digest(key: &SecretString) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::{BrokerError, Timing, memory};
-    use async_trait::async_trait;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    const fn five_a_minute() -> Window {
-        window(60, NonZeroU32::new(5).unwrap())
-    }
-
-    /// The embedded quota behind a line that can be cut without anyone noticing at first.
-    struct Line {
-        quota: Arc<dyn Quota>,
-        cut: AtomicBool,
-    }
-
-    impl Line {
-        fn quota(&self) -> broker::Result<&Arc<dyn Quota>> {
-            let cut = self.cut.load(Ordering::SeqCst);
-            if cut { Err(BrokerError::Unavailable("cut".into())) } else { Ok(&self.quota) }
-        }
-    }
-
-    #[async_trait]
-    impl Quota for Line {
-        async fn take(&self, budget: &Budget, cost: u32) -> broker::Result<Taken> {
-            self.quota()?.take(budget, cost).await
-        }
-        async fn record(&self, budget: &Budget, spent: &[(Duration, u32)]) -> broker::Result<()> {
-            self.quota()?.record(budget, spent).await
-        }
-        async fn hold(&self, budget: &Budget, span: Duration) -> broker::Result<()> {
-            self.quota()?.hold(budget, span).await
-        }
-        async fn levels(&self, budget: &Budget) -> broker::Result<Vec<Level>> {
-            self.quota()?.levels(budget).await
-        }
-        async fn reset(&self, budget: &Budget) -> broker::Result<()> {
-            self.quota()?.reset(budget).await
-        }
-    }
-
-    fn limiter() -> (Limiter, Arc<Line>) {
-        let broker = memory::start(Timing::default());
-        let line = Arc::new(Line { quota: broker.quota.clone(), cut: AtomicBool::new(false) });
-        let budget = Budget { name: "test".into(), windows: vec![five_a_minute()] };
-        (Limiter::new(line.clone(), budget), line)
-    }
-
-    async fn grants(limiter: &Limiter, asked: u32) -> u32 {
-        let mut granted = 0;
-        for _ in 0..asked {
-            granted += u32::from(limiter.take(1).await == Taken::Granted);
-        }
-        granted
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn losing_the_broker_opens_no_fresh_window() {
-        let (limiter, line) = limiter();
-        assert_eq!(grants(&limiter, 3).await, 3);
-        line.cut.store(true, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 9).await, 2);
-        tokio::time::advance(Duration::from_secs(65)).await;
-        assert_eq!(grants(&limiter, 9).await, 5);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_spent_without_the_broker_is_known_to_it_before_it_grants_more() {
-        let (limiter, line) = limiter();
-        line.cut.store(true, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 4).await, 4);
-        tokio::time::advance(Duration::from_secs(30)).await;
-        line.cut.store(false, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 9).await, 1);
-        let other = Limiter::new(line.quota.clone(), limiter.budget.clone());
-        assert_eq!(grants(&other, 1).await, 0, "another process sees it too");
-        tokio::time::advance(Duration::from_secs(35)).await;
-        assert_eq!(grants(&other, 9).await, 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_spent_without_the_broker_is_shown_once_it_is_back() {
-        let (limiter, line) = limiter();
-        line.cut.store(true, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 4).await, 4);
-        line.cut.store(false, Ordering::SeqCst);
-        let levels = limiter.levels().await;
-        assert_eq!((levels[0].spent, levels[0].available), (4, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_debt_that_could_not_be_told_is_told_later() {
-        let (limiter, line) = limiter();
-        line.cut.store(true, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 2).await, 2);
-        assert_eq!(grants(&limiter, 2).await, 2, "each take tried to tell and failed");
-        line.cut.store(false, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 9).await, 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_vendors_wait_stands_when_the_broker_cannot_be_told() {
-        let (limiter, line) = limiter();
-        line.cut.store(true, Ordering::SeqCst);
-        limiter.hold(Duration::from_secs(20)).await;
-        line.cut.store(false, Ordering::SeqCst);
-        assert_eq!(limiter.take(1).await, Taken::Wait(Duration::from_secs(20)));
-        tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(limiter.take(1).await, Taken::Granted);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reset_of_the_shared_budget_ends_a_wait_that_it_knew_of() {
-        let (limiter, line) = limiter();
-        limiter.hold(Duration::from_secs(3600)).await;
-        assert!(matches!(limiter.take(1).await, Taken::Wait(_)));
-        line.reset(limiter.budget()).await.unwrap();
-        assert_eq!(limiter.take(1).await, Taken::Granted);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_spent_without_the_broker_is_told_as_finely_as_it_is_known() {
-        let (limiter, line) = limiter();
-        let budget = Budget { windows: vec![five_a_minute(), Window::tally(DAY)], ..limiter.budget.clone() };
-        let limiter = Limiter::new(line.clone(), budget.clone());
-        line.cut.store(true, Ordering::SeqCst);
-        for _ in 0..3 {
-            assert_eq!(grants(&limiter, 9).await, 5);
-            tokio::time::advance(Duration::from_secs(65)).await;
-        }
-        assert_eq!(grants(&limiter, 2).await, 2);
-        line.cut.store(false, Ordering::SeqCst);
-        assert_eq!(grants(&limiter, 9).await, 3, "only what is younger than a minute counts");
-        let levels = line.levels(&budget).await.unwrap();
-        assert_eq!((levels[0].spent, levels[1].spent), (5, 20));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reset_forgets_what_only_this_process_knows() {
-        let (limiter, line) = limiter();
-        line.cut.store(true, Ordering::SeqCst);
-        limiter.hold(Duration::from_secs(20)).await;
-        assert!(limiter.reset().await.is_err());
-        assert_eq!(grants(&limiter, 1).await, 0);
-        line.cut.store(false, Ordering::SeqCst);
-        limiter.reset().await.unwrap();
-        assert_eq!(grants(&limiter, 9).await, 5);
-    }
-
-    #[test]
-    fn a_day_is_counted_where_no_window_does() {
-        let budget = |config: &Config, vendor: &[Window]| budget(Name::Finnhub, config, vendor).windows;
-        let windows = budget(&Config::default(), &[five_a_minute()]);
-        assert!(windows[0].length < DAY && windows[1] == Window::tally(DAY) && windows.len() == 2);
-        let day = Config { per_day: NonZeroU32::new(25), ..Config::default() };
-        assert!(budget(&day, &[five_a_minute()]).iter().all(|window| !window.is_tally()));
-        assert!(budget(&Config::default(), &[]).is_empty(), "what is not limited costs no broker call");
-    }
-
-    #[test]
-    fn configured_windows_replace_the_vendors_of_the_same_length() {
-        let vendor = [window(1, NonZeroU32::MIN), five_a_minute()];
-        let config = Config { per_minute: NonZeroU32::new(120), per_day: NonZeroU32::new(800), ..Config::default() };
-        let budget = budget(Name::Finnhub, &config, &vendor);
-        let limits: Vec<_> = budget.windows.iter().map(|w| (w.length.as_secs(), w.limit.get())).collect();
-        assert_eq!((budget.name.as_str(), limits), ("finnhub", vec![(1, 1), (60, 120), (86_400, 800)]));
-    }
-
-    #[test]
-    fn keys_are_told_apart_and_not_given_away() {
-        let name = |key: &str| {
-            let config = Config { api_key: Some(key.into()), ..Config::default() };
-            budget(Name::Massive, &config, &[]).name
-        };
-        // The digest in the broker's documentation.
-        assert_eq!(name("test"), "massive:9f86d081");
-        assert_ne!(name("test"), name("tesu"));
-    }
-}
+mod tests;

@@ -23,6 +23,7 @@ pub struct Meters {
     transient: Counter,
     malformed: Counter,
     unknown_symbol: Counter,
+    not_in_plan: Counter,
     no_data: Counter,
     actual: Counter,
     breaker: Gauge,
@@ -50,6 +51,7 @@ impl Meters {
             transient: outcome("transient"),
             malformed: outcome("malformed"),
             unknown_symbol: missing(Missing::UnknownSymbol),
+            not_in_plan: missing(Missing::NotInPlan),
             no_data: missing(Missing::NoData),
             actual: counter!(ACTUAL, "provider" => name),
             breaker: gauge!(BREAKER, "provider" => name),
@@ -80,6 +82,7 @@ impl Meters {
     pub fn missing(&self, missing: Missing) {
         match missing {
             Missing::UnknownSymbol => self.unknown_symbol.increment(1),
+            Missing::NotInPlan => self.not_in_plan.increment(1),
             Missing::NoData => self.no_data.increment(1),
         }
     }

@@ -8,18 +8,25 @@
 //! Nothing queues here: a provider without budget says so at once and is asked again later, with the symbols that
 //! matter most by then.
 
+pub mod alphavantage;
 pub mod binance;
 pub mod client;
+pub mod coinbase;
 pub mod config;
 pub mod fetch;
+pub mod finnhub;
 pub mod limiter;
+pub mod massive;
 pub mod meters;
-pub mod pattern;
+pub mod nse;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
+pub mod tradier;
+pub mod twelvedata;
 pub mod unknown;
 pub mod vendor;
+pub mod yahoo;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -27,13 +34,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::broker::{self, Broker};
-use crate::market::{Quote, Symbol};
+use crate::market::{Bars, Quote, Range, Symbol};
 use crate::quota::breaker;
 use crate::quota::{Budget, Level};
 
 pub use config::{Config, Name, UnknownProvider};
+use vendor::Vendor;
 pub use vendor::{Failure, Missing};
 
 /// Where quotes come from.
@@ -59,6 +68,16 @@ pub trait Provider: Send + Sync {
     /// Gets these symbols, at most [`batch`](Self::batch) of them, each once. Ends: every wait in it is bounded.
     /// Dropping it is safe; what was spent is spent.
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched;
+
+    /// Gets `symbol`'s bars over `range`, for a chart. Takes from the same budget as quotes, and ends: every wait in it
+    /// is bounded.
+    ///
+    /// # Errors
+    /// [`NoBars`] when there are none; another provider may have some.
+    async fn bars(&self, symbol: Symbol, range: Range) -> Result<Bars, NoBars> {
+        let _ = (symbol, range);
+        Err(NoBars::NotServed)
+    }
 
     /// How it is doing; brings its gauges up to date.
     fn status(&self) -> Status;
@@ -104,6 +123,22 @@ pub struct Left {
     pub retry_in: Duration,
 }
 
+/// Why there are no bars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoBars {
+    /// This provider has no bars, or none of this symbol.
+    NotServed,
+    /// It was asked, and has none.
+    Missing(Missing),
+    /// It could not be asked, or did not answer.
+    Left {
+        /// Why.
+        why: Why,
+        /// Asking again earlier is in vain.
+        retry_in: Duration,
+    },
+}
+
 /// Why a fetch stopped; a router tries the next provider on any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
@@ -145,9 +180,6 @@ pub enum BuildError {
     /// The same one twice.
     #[error("publisher.providers names {0} twice")]
     Twice(Name),
-    /// Not in this build.
-    #[error("provider {0} is not available in this version")]
-    Unavailable(Name),
     /// A setting that cannot be used.
     #[error("providers.{name}.{key}: {message}")]
     Setting {
@@ -189,21 +221,38 @@ pub async fn build(
         built.push(match name {
             Name::Simulated => Arc::new(simulated::Simulated::new(config)),
             Name::Replay => Arc::new(replay::Replay::open(config).await?),
-            Name::Binance => {
-                let client = shared(&mut client)?;
-                Arc::new(fetch::HttpProvider::new(binance::Binance::new(config), config, client, broker)?)
+            Name::Massive => over(massive::Massive::new(key(name, config)?, config), config, &mut client, broker)?,
+            Name::Tradier => over(tradier::Tradier::new(key(name, config)?, config), config, &mut client, broker)?,
+            Name::Yahoo => over(yahoo::Yahoo::new(config), config, &mut client, broker)?,
+            Name::Finnhub => over(finnhub::Finnhub::new(key(name, config)?, config), config, &mut client, broker)?,
+            Name::AlphaVantage => {
+                over(alphavantage::AlphaVantage::new(key(name, config)?, config), config, &mut client, broker)?
             }
-            Name::Massive
-            | Name::Tradier
-            | Name::Yahoo
-            | Name::Finnhub
-            | Name::AlphaVantage
-            | Name::TwelveData
-            | Name::Nse
-            | Name::Coinbase => return Err(BuildError::Unavailable(name)),
+            Name::TwelveData => {
+                over(twelvedata::TwelveData::new(key(name, config)?, config), config, &mut client, broker)?
+            }
+            Name::Nse => over(nse::Nse::new(config), config, &mut client, broker)?,
+            Name::Binance => over(binance::Binance::new(config), config, &mut client, broker)?,
+            Name::Coinbase => over(coinbase::Coinbase::new(config), config, &mut client, broker)?,
         });
     }
     Ok(built)
+}
+
+/// A vendor behind HTTP.
+fn over<V: Vendor>(
+    vendor: V,
+    config: &Config,
+    client: &mut Option<Arc<client::Client>>,
+    broker: &Broker,
+) -> Result<Arc<dyn Provider>, BuildError> {
+    Ok(Arc::new(fetch::HttpProvider::new(vendor, config, shared(client)?, broker)?))
+}
+
+/// The key of a vendor that answers nobody without one.
+fn key(name: Name, config: &Config) -> Result<SecretString, BuildError> {
+    let key = config.api_key.clone().filter(|key| !key.expose_secret().trim().is_empty());
+    key.ok_or_else(|| BuildError::Setting { name, key: "api_key", message: "is needed".into() })
 }
 
 /// One client for all vendors: one pool, one bound on requests under way.

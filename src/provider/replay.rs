@@ -27,8 +27,8 @@ use tracing::{info, warn};
 
 use super::config::{Config, Name};
 use super::meters::Meters;
-use super::pattern::Patterns;
 use super::{Fetched, Provider, Status};
+use crate::market::pattern::Patterns;
 use crate::market::{Number, Quote, Symbol, SymbolError};
 
 use layout::BadRow;

@@ -7,6 +7,8 @@
 //! State is one walk a symbol, at most [`MAX_WALKS`]; beyond that the walk that began first begins anew when it is
 //! asked for again.
 
+mod chart;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,9 +20,9 @@ use rust_decimal::Decimal;
 
 use super::config::{Config, Name};
 use super::meters::Meters;
-use super::pattern::Patterns;
-use super::{Fetched, Provider, Status};
-use crate::market::{Latest, Number, Quote, Symbol};
+use super::{Fetched, NoBars, Provider, Status};
+use crate::market::pattern::Patterns;
+use crate::market::{Bars, Latest, Number, Quote, Range, Symbol};
 
 /// Walks kept; about 150 B each.
 pub const MAX_WALKS: NonZeroUsize = NonZeroUsize::new(65_536).expect("65536 is not 0");
@@ -81,6 +83,18 @@ impl Provider for Simulated {
             quote
         };
         Fetched { quotes: symbols.iter().map(quote).collect(), calls: 1, ..Fetched::default() }
+    }
+
+    async fn bars(&self, symbol: Symbol, range: Range) -> Result<Bars, NoBars> {
+        if !self.serves(symbol) {
+            return Err(NoBars::NotServed);
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.meters.call();
+        self.meters.outcome(Ok(()));
+        let walk = self.walks.lock().unwrap_or_else(PoisonError::into_inner).get(&symbol).cloned();
+        let walk = walk.unwrap_or_else(|| Walk::begin(self.seed, symbol));
+        Ok(chart::chart(&walk, self.seed ^ fnv1a(symbol.as_str().as_bytes()), range, Timestamp::now()))
     }
 
     fn status(&self) -> Status {

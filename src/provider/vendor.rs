@@ -5,8 +5,15 @@
 //! next page. Budgets, time-outs, retries, the breaker and secrets in error texts are the same for all vendors and
 //! not known here ([`fetch`](super::fetch) drives); neither is the clock: each reply says when it came.
 
+pub mod cookies;
+mod failure;
+pub mod field;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(in crate::provider) mod script;
+pub mod spelling;
+pub mod when;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -14,11 +21,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::config::Name;
-use crate::market::{Quote, Symbol};
+use crate::market::{Bar, Quote, Range, Symbol};
 use crate::quota::Window;
+use crate::quota::backoff::Jitter;
 
+pub use cookies::Cookies;
+pub use failure::{Detail, Failure, MAX_DETAIL_CHARS, Missing};
+pub use field::Field;
 pub use reply::Reply;
 pub use request::{Body, Request, escape};
+pub use spelling::Spelled;
 
 /// One vendor's requests and answers.
 pub trait Vendor: Send + 'static {
@@ -33,6 +45,12 @@ pub trait Vendor: Send + 'static {
 
     /// The requests that get these symbols, at most [`Profile::batch`] of them, each once.
     fn begin(&mut self, symbols: &[Symbol], now: Timestamp) -> Progress<Self::Step>;
+
+    /// The requests that get `symbol`'s bars over `range`; `None` when this vendor has no bars, or none of it.
+    fn begin_bars(&mut self, symbol: Symbol, range: Range, now: Timestamp) -> Option<Chart<Self::Step>> {
+        let _ = (symbol, range, now);
+        None
+    }
 
     /// What the answer to `call` says.
     ///
@@ -50,6 +68,9 @@ pub struct Profile {
     pub base_url: &'static str,
     /// The most symbols one call takes.
     pub batch: NonZeroUsize,
+    /// The most fetches that are under way at once; `None` is any number. One, where they share a session that the
+    /// first of them opens.
+    pub at_once: Option<NonZeroUsize>,
     /// Between two polls of a symbol, unless configured.
     pub interval: Duration,
     /// For one request, connect to last byte, unless configured.
@@ -72,6 +93,39 @@ pub struct Call<S> {
     pub symbols: Vec<Symbol>,
     /// The vendor's own mark.
     pub step: S,
+    /// What to wait before it is made, beyond what the budget demands.
+    pub pause: Option<Jitter>,
+}
+
+impl<S> Call<S> {
+    /// A call of cost 1.
+    #[must_use]
+    pub fn new(request: Request, symbols: &[Symbol], step: S) -> Call<S> {
+        Call { request, cost: 1, symbols: symbols.to_vec(), step, pause: None }
+    }
+
+    /// The same call, at this cost.
+    #[must_use]
+    pub fn costs(self, cost: u32) -> Call<S> {
+        Call { cost, ..self }
+    }
+
+    /// The same call, as one for the next page of an answer.
+    #[must_use]
+    pub fn next_page(self) -> Call<S> {
+        Call { pause: Some(Jitter::BETWEEN_PAGES), ..self }
+    }
+}
+
+/// How a chart is asked for.
+#[derive(Debug)]
+pub struct Chart<S> {
+    /// From one bar to the next.
+    pub interval: Duration,
+    /// Bars that begin earlier are left out.
+    pub from: Timestamp,
+    /// The first call.
+    pub call: Call<S>,
 }
 
 /// How far a fetch got by an answer.
@@ -79,6 +133,8 @@ pub struct Call<S> {
 pub struct Progress<S> {
     /// Read from it; prices above zero.
     pub quotes: Vec<Quote>,
+    /// Read from it, in any order.
+    pub bars: Vec<Bar>,
     /// The vendor has nothing for these.
     pub missing: Vec<(Symbol, Missing)>,
     /// To be made next.
@@ -89,7 +145,7 @@ pub struct Progress<S> {
 
 impl<S> Default for Progress<S> {
     fn default() -> Self {
-        Progress { quotes: Vec::new(), missing: Vec::new(), calls: Vec::new(), hold: None }
+        Progress { quotes: Vec::new(), bars: Vec::new(), missing: Vec::new(), calls: Vec::new(), hold: None }
     }
 }
 
@@ -105,140 +161,5 @@ impl<S> Progress<S> {
             Ok(_) => self.missing.push((symbol, Missing::NoData)),
             Err(missing) => self.missing.push((symbol, missing)),
         }
-    }
-}
-
-/// Why there is no quote of one symbol although the vendor answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Missing {
-    /// The vendor does not know it. It is not asked for a while.
-    UnknownSymbol,
-    /// The vendor knows it and has no price.
-    NoData,
-}
-
-impl Missing {
-    /// The `outcome` label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Missing::UnknownSymbol => "unknown_symbol",
-            Missing::NoData => "no_data",
-        }
-    }
-}
-
-/// Why a whole call failed; what is done next decides the variant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// Too many calls: all wait, and the breaker does not count it.
-    #[error("rate limited: {detail}")]
-    RateLimited {
-        /// When the vendor said so; otherwise until a window of the budget has passed.
-        retry_after: Option<Duration>,
-        /// What it said.
-        detail: Detail,
-    },
-    /// No more calls until then: the provider is parked.
-    #[error("quota exhausted until {until}: {detail}")]
-    QuotaExhausted {
-        /// When there are calls again.
-        until: Timestamp,
-        /// What it said.
-        detail: Detail,
-    },
-    /// The key is bad: the provider is parked, an operator has to act.
-    #[error("not authorised: {0}")]
-    Auth(Detail),
-    /// The key does not cover this: the provider is parked.
-    #[error("not in the plan: {0}")]
-    Plan(Detail),
-    /// 5xx, a time-out, HTML where JSON was expected: tried again, and counted by the breaker.
-    #[error("{0}")]
-    Transient(Detail),
-    /// An answer of the wrong shape: not tried again, and counted by the breaker.
-    #[error("malformed answer: {0}")]
-    Malformed(Detail),
-}
-
-impl Failure {
-    /// The `outcome` label of `tickcast_provider_requests_total`.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Failure::RateLimited { .. } => "rate_limited",
-            Failure::QuotaExhausted { .. } => "quota_exhausted",
-            Failure::Auth(_) => "auth",
-            Failure::Plan(_) => "plan",
-            Failure::Transient(_) => "transient",
-            Failure::Malformed(_) => "malformed",
-        }
-    }
-
-    /// What the vendor said, or what we saw.
-    #[must_use]
-    pub const fn detail(&self) -> &Detail {
-        match self {
-            Failure::RateLimited { detail, .. }
-            | Failure::QuotaExhausted { detail, .. }
-            | Failure::Auth(detail)
-            | Failure::Plan(detail)
-            | Failure::Transient(detail)
-            | Failure::Malformed(detail) => detail,
-        }
-    }
-
-    pub(super) const fn detail_mut(&mut self) -> &mut Detail {
-        match self {
-            Failure::RateLimited { detail, .. }
-            | Failure::QuotaExhausted { detail, .. }
-            | Failure::Auth(detail)
-            | Failure::Plan(detail)
-            | Failure::Transient(detail)
-            | Failure::Malformed(detail) => detail,
-        }
-    }
-}
-
-/// The longest [`Detail`], in characters.
-pub const MAX_DETAIL_CHARS: usize = 200;
-
-/// A sentence about a failure: one line, at most [`MAX_DETAIL_CHARS`]. A vendor's text may repeat our key; who logs it
-/// redacts it first ([`Redactor`](super::redact::Redactor)).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Detail(String);
-
-impl Detail {
-    /// One line of `text`.
-    #[must_use]
-    pub fn new(text: &str) -> Detail {
-        // The key is redacted later: cut after that, or half a key could be left at the end. What is kept here is
-        // bounded by far more than any key's length.
-        let line: String =
-            text.chars().take(20 * MAX_DETAIL_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Detail(line.trim().to_owned())
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub(super) fn redact(&mut self, redactor: &super::redact::Redactor) {
-        let clean = redactor.clean(&self.0);
-        self.0 = clean.chars().take(MAX_DETAIL_CHARS).collect();
-    }
-}
-
-impl<T: AsRef<str>> From<T> for Detail {
-    fn from(text: T) -> Detail {
-        Detail::new(text.as_ref())
-    }
-}
-
-impl std::fmt::Display for Detail {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
     }
 }

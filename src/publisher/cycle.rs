@@ -4,9 +4,11 @@
 //! [lane](super::lane) says when its next cycle begins; a symbol's first watcher does not wait for it. Without demand nobody
 //! is called.
 //!
-//! Polls only while this publisher leads and knows what is paused. The loop itself waits for nothing: fetches and
+//! Polls only while this publisher leads and knows what is paused. A lease that ran out counts as none, unless the broker is
+//! known to be away: then nobody can take over, and polling goes on. The loop itself waits for nothing: fetches and
 //! broker calls are tasks of its own, all awaited here; their number is bounded by the lanes.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,15 +21,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::Config;
+use super::answer::Answer;
 use super::control::Command;
+use super::hours::{Clock, Hours};
 use super::lane::Lane;
+use super::router::Lanes;
 use super::shared::{Cost, Role, Shared};
 use super::wanted::Wanted;
 use crate::broker::{self, Channel, Epoch, Event};
 use crate::cache;
 use crate::market::Symbol;
-use crate::provider::{Failure, Fetched, Left, Missing, Provider, Why};
-use crate::quota::schedule::{self, Outcome};
+use crate::protocol::control::State;
+use crate::provider::{Fetched, Left, Provider, Why};
+use crate::quota::schedule;
 
 /// How often the registry's whole list is read, to learn watcher counts and to heal missed events.
 const LIST_EVERY: Duration = Duration::from_secs(10);
@@ -45,6 +51,7 @@ pub(super) struct Cycle {
     commands: mpsc::Receiver<Command>,
     lanes: Vec<Lane>,
     wanted: Wanted,
+    clock: Clock,
     jobs: JoinSet<Done>,
     fetches: HashMap<Id, Fetch>,
     started: Instant,
@@ -75,13 +82,19 @@ impl Cycle {
         config: &Config,
         cache: cache::Config,
         commands: mpsc::Receiver<Command>,
+        clock: Clock,
     ) -> Cycle {
         let now = Instant::now();
         let lane = |provider: &dyn Provider| {
             Lane::new(provider.name(), config.interval.unwrap_or_else(|| provider.interval()), now)
         };
         let lanes: Vec<Lane> = shared.lanes.iter().map(|board| lane(&*board.provider)).collect();
-        let mut wanted = Wanted::new(Arc::clone(&shared), cache, min_age(&lanes));
+        let min_age = min_age(&lanes);
+        // Not so seldom that what is polled vanishes from the cache in between.
+        let most = cache.ttl_latest.as_nanos() / 2 / min_age.as_nanos().max(1);
+        let most = u32::try_from(most).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let hours = Hours::new(config.listings.clone(), config.closed_stretch.min(most), clock());
+        let mut wanted = Wanted::new(Arc::clone(&shared), cache, hours, min_age);
         for &symbol in config.pinned.iter().chain(&config.indices) {
             wanted.keep(symbol, Duration::ZERO);
         }
@@ -90,6 +103,7 @@ impl Cycle {
             commands,
             lanes,
             wanted,
+            clock,
             jobs: JoinSet::new(),
             fetches: HashMap::new(),
             started: now,
@@ -104,6 +118,8 @@ impl Cycle {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut feed = self.shared.broker.feeds.subscribe(&[Channel::Subscriptions]);
         let (mut role, mut paused) = (self.shared.role.subscribe(), self.shared.paused.subscribe());
+        let (mut status, mut status_lives) = (self.shared.broker.status.clone(), true);
+        let mut connected = status.borrow_and_update().connected;
         let mut events = Vec::new();
         loop {
             let wake_at = self.wake_at();
@@ -114,6 +130,14 @@ impl Cycle {
                 // What was dropped while it was paused was not sent.
                 _ = paused.changed() => self.wanted.forget_news(),
                 () = feed.next(&mut events) => {}
+                changed = status.changed(), if status_lives => {
+                    status_lives = changed.is_ok();
+                    let was_connected = std::mem::replace(&mut connected, status.borrow_and_update().connected);
+                    // The shared budgets are told what was spent meanwhile before anyone else asks them.
+                    if connected && !was_connected && self.epoch.is_some() {
+                        self.read_budgets(Instant::now());
+                    }
+                }
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(done) = self.jobs.join_next_with_id() => self.take_in(done),
                 () = sleep_until(wake_at) => {}
@@ -139,10 +163,19 @@ impl Cycle {
         if self.epoch.is_none() {
             return idle;
         }
-        let polls = self.shared.paused.borrow().as_ref().is_some_and(|state| !state.is_all_paused());
+        let polls =
+            self.holds_lease() && self.shared.paused.borrow().as_ref().is_some_and(|state| !state.is_all_paused());
         let lanes = self.lanes.iter().filter(|_| polls).map(Lane::wake_at);
         let list = self.listing.is_none().then_some(self.list_at);
         lanes.chain(list).min().unwrap_or(idle)
+    }
+
+    /// Whether nobody else can be leading.
+    fn holds_lease(&self) -> bool {
+        match self.shared.role() {
+            Role::Leading { until, .. } => Instant::now() < until || !self.shared.broker.status.borrow().connected,
+            Role::Standby => false,
+        }
     }
 
     fn note_role(&mut self) {
@@ -158,6 +191,8 @@ impl Cycle {
         self.wanted.forget_news();
         let now = Instant::now();
         self.list_at = now;
+        // What the former leader spent is to be known in case the broker goes next.
+        self.budget_at = now;
         if before.is_none() {
             for lane in &mut self.lanes {
                 lane.restart(now);
@@ -208,22 +243,26 @@ impl Cycle {
     /// Starts what is due.
     fn poll(&mut self) {
         let paused = self.shared.paused.borrow().clone();
-        let Some(paused) = paused.filter(|state| !state.is_all_paused()) else { return };
+        let Some(paused) = paused.filter(|state| !state.is_all_paused() && self.holds_lease()) else { return };
         let now = Instant::now();
+        let at = now - self.started;
+        self.wanted.keep_hours((self.clock)(), at);
+        for lane in &mut self.lanes {
+            lane.turn(now);
+        }
+        self.note_away(&paused);
         let mut used = false;
         let shared = Arc::clone(&self.shared);
         for (i, board) in (0u8..).zip(&shared.lanes) {
             let (lane, own) = (schedule::Lane(i), &mut self.lanes[usize::from(i)]);
-            own.turn(now);
             if paused.covers_provider(board.provider.name().as_str()) {
                 own.close(now).into_iter().for_each(|cost| board.note_cycle(cost));
                 continue;
             }
-            if own.room() == 0 && self.wanted.hurries(lane) {
+            if own.room() == 0 && self.wanted.hurries(lane, at) {
                 own.open();
             }
             while own.room() > 0 {
-                let at = now - self.started;
                 let batch = self.wanted.next_batch(lane, board.provider.batch(), !own.is_open(), &paused, at);
                 if batch.is_empty() {
                     own.close(now).into_iter().for_each(|cost| board.note_cycle(cost));
@@ -241,6 +280,13 @@ impl Cycle {
         if used && self.budget_at <= now {
             self.read_budgets(now);
         }
+    }
+
+    /// Tells who cannot be asked now.
+    fn note_away(&mut self, paused: &State) {
+        let (lanes, boards) = (&self.lanes, &self.shared.lanes);
+        let is_paused = |i: usize| paused.covers_provider(boards[i].provider.name().as_str());
+        self.wanted.set_away(Lanes::of(lanes.len(), |i| lanes[i].is_held() || is_paused(i)));
     }
 
     fn read_budgets(&mut self, now: Instant) {
@@ -273,32 +319,43 @@ impl Cycle {
         }
         if let Some(Fetch { lane, symbols }) = self.fetches.remove(&failed.id()) {
             self.end_fetch(lane, Cost::default());
-            let outcome = if failed.is_panic() { Outcome::Failed } else { Outcome::NotAsked };
-            for symbol in symbols {
-                self.wanted.done(symbol, outcome, self.started.elapsed());
-            }
+            let answer = if failed.is_panic() { Answer::Failed } else { Answer::Away };
+            self.settle_symbols(lane, symbols, |_| answer);
         }
     }
 
     /// Takes in what a fetch got.
-    fn settle(&mut self, id: Id, fetched: Fetched) {
+    fn settle(&mut self, id: Id, mut fetched: Fetched) {
         let Some(Fetch { lane, symbols }) = self.fetches.remove(&id) else { return };
         let now = self.started.elapsed();
         self.settle_lane(lane, symbols.len(), &fetched);
-        for symbol in symbols {
-            self.wanted.done(symbol, outcome(symbol, &fetched), now);
-        }
+        self.settle_symbols(lane, symbols, |symbol| Answer::about(symbol, &fetched));
         if !self.shared.role().is_leading() {
             self.shared.meters.not_leading.increment(fetched.quotes.len() as u64);
             return;
         }
         let got = fetched.quotes.len();
+        self.wanted.mark(&mut fetched.quotes);
         let news = self.wanted.news(fetched.quotes, now);
         let unchanged = (got - news.len()) as u64;
         self.shared.unchanged.fetch_add(unchanged, Ordering::Relaxed);
         self.shared.meters.unchanged.increment(unchanged);
         if !news.is_empty() {
             self.shared.push(news);
+        }
+    }
+
+    /// Takes symbols back from `lane`; those that another provider may have go there at once, not with its next cycle.
+    fn settle_symbols(&mut self, lane: schedule::Lane, symbols: Vec<Symbol>, answer: impl Fn(Symbol) -> Answer) {
+        let now = self.started.elapsed();
+        let paused = self.shared.paused.borrow().clone().unwrap_or_default();
+        self.note_away(&paused);
+        for symbol in symbols {
+            let answer = answer(symbol);
+            if let Some(next) = self.wanted.settle(symbol, lane, answer, now) {
+                self.lanes[usize::from(lane.0)].passed_on(answer);
+                self.lanes[usize::from(next.0)].open();
+            }
         }
     }
 
@@ -313,6 +370,8 @@ impl Cycle {
             debug!(provider, ?why, left, retry_in_s = retry_in.as_secs_f64(), "a fetch was not completed");
             if !retry_in.is_zero() {
                 own.hold((*retry_in).min(LONGEST_HOLD), Instant::now());
+                // Goes on when that is over, not with the cycle after it: a budget that waits is a budget lost.
+                own.open();
             }
         }
     }
@@ -321,22 +380,6 @@ impl Cycle {
         let (own, board) = (&mut self.lanes[usize::from(lane.0)], &self.shared.lanes[usize::from(lane.0)]);
         board.expected.fetch_add(cost.expected, Ordering::Relaxed);
         own.end_fetch(cost, Instant::now()).into_iter().for_each(|cost| board.note_cycle(cost));
-    }
-}
-
-/// What became of one symbol of a fetch.
-fn outcome(symbol: Symbol, fetched: &Fetched) -> Outcome {
-    if let Some(left) = fetched.left.as_ref().filter(|left| left.symbols.contains(&symbol)) {
-        return match &left.why {
-            Why::Failed(Failure::Transient(_) | Failure::Malformed(_)) => Outcome::Failed,
-            Why::Failed(_) | Why::Budget | Why::Open | Why::Parked => Outcome::NotAsked,
-        };
-    }
-    match fetched.missing.iter().find(|(other, _)| *other == symbol) {
-        Some((_, Missing::UnknownSymbol)) => Outcome::Unknown,
-        Some((_, Missing::NoData)) => Outcome::NoData,
-        // Asked for and answered; what is not among the quotes has nothing new (`replay`).
-        None => Outcome::Refreshed,
     }
 }
 

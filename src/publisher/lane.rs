@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::answer::Answer;
 use super::meters::LaneMeters;
 use super::shared::Cost;
 use crate::provider;
@@ -62,20 +63,24 @@ impl Lane {
         self.cost = Cost::default();
     }
 
-    /// Begins a cycle if it is time. True when it began one.
-    pub(super) fn turn(&mut self, now: Instant) -> bool {
+    /// Begins a cycle, and ends a hold, if it is time.
+    pub(super) fn turn(&mut self, now: Instant) {
         if self.held_until.is_some_and(|until| until <= now) {
             self.held_until = None;
         }
         if self.next_cycle > now {
-            return false;
+            return;
         }
         let missed = (now - self.next_cycle).as_nanos() / self.interval.as_nanos().max(1);
         let steps = u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1;
         self.next_cycle += self.interval * steps;
         self.is_open = true;
         self.cycle_began.get_or_insert(now);
-        true
+    }
+
+    /// Whether the provider is left alone.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held_until.is_some()
     }
 
     /// How many more batches may be handed out now.
@@ -114,6 +119,11 @@ impl Lane {
         self.end_cycle(now)
     }
 
+    /// A symbol went on to another provider, after this answer.
+    pub(super) fn passed_on(&self, answer: Answer) {
+        self.meters.passed_on(answer);
+    }
+
     /// Leaves the provider alone for so long.
     pub(super) fn hold(&mut self, span: Duration, now: Instant) {
         let until = now + span;
@@ -147,7 +157,8 @@ mod tests {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let mut lane = Lane::new(provider::Name::Massive, 10 * second, now);
         let cost = |expected, actual| Cost { expected, actual };
-        assert!(lane.turn(now));
+        lane.turn(now);
+        assert!(lane.is_open());
         lane.begin_fetch();
         lane.begin_fetch();
         assert_eq!(lane.close(now), None, "answers are on their way");
@@ -158,9 +169,11 @@ mod tests {
         lane.begin_fetch();
         assert_eq!(lane.close(now + 2 * second), None);
         assert_eq!(lane.end_fetch(cost(1, 1), now + 3 * second), None);
-        assert!(lane.turn(now + 10 * second));
+        lane.turn(now + 10 * second);
+        assert!(lane.is_open());
         assert_eq!(lane.close(now + 10 * second), Some(cost(1, 1)));
-        assert!(lane.turn(now + 20 * second));
+        lane.turn(now + 20 * second);
+        assert!(lane.is_open());
         assert_eq!(lane.close(now + 20 * second), None, "nobody was asked");
     }
 }

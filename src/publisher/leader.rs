@@ -2,7 +2,7 @@
 //!
 //! A leader renews every [`RENEW`]; a standby asks again when the lease it saw would end. A leader that was killed is
 //! therefore followed within [`LEASE`] and the time of one call, well below the 10 s of the contract; one that resigned
-//! too. A broker that cannot be reached changes nothing: the leader goes on polling (its quotes wait in the buffer),
+//! too. One that was stopped and goes on finds its lease run out, and polls nothing before the broker confirmed it. A broker that cannot be reached changes nothing: the leader goes on polling (its quotes wait in the buffer),
 //! the standby stands by, and both ask again with backoff, at once when the broker says it is back.
 //!
 //! Each run has an owner name of its own, so that a publisher started again never renews its former life's lease: that would
@@ -107,10 +107,11 @@ impl Leader {
 
     /// Asks for the lease; says when to ask again.
     async fn ask(&mut self) -> Duration {
+        let asked = Instant::now();
         match self.shared.broker.leadership.acquire(&self.owner, LEASE, self.floor).await {
             Ok(Lead::Leading(epoch)) => {
                 self.failed = 0;
-                self.lead(epoch);
+                self.lead(epoch, asked);
                 RENEW
             }
             Ok(Lead::Standby { holder, remaining }) => {
@@ -131,7 +132,7 @@ impl Leader {
                 self.failed = self.failed.saturating_add(1);
                 if let (BrokerError::Refused(_), Role::Leading { epoch, .. }) = (&error, self.shared.role()) {
                     // It is there and takes no writes. Publishing may still work, and is fenced.
-                    self.lead(epoch);
+                    self.lead(epoch, asked);
                 }
                 let failed = NonZeroU32::new(self.failed).unwrap_or(NonZeroU32::MIN);
                 RETRY.wait(failed, &mut self.rng).unwrap_or(RETRY.cap)
@@ -139,14 +140,14 @@ impl Leader {
         }
     }
 
-    fn lead(&mut self, epoch: Epoch) {
+    fn lead(&mut self, epoch: Epoch, asked: Instant) {
         if !self.shared.role().is_leading() || epoch != self.floor {
             info!(epoch = epoch.0, owner = %self.owner, "leading");
         }
         self.floor = self.floor.max(epoch);
         self.renewals += 1;
         self.shared.meters.leader.set(1.0);
-        self.shared.role.send_replace(Role::Leading { epoch, renewal: self.renewals });
+        self.shared.role.send_replace(Role::Leading { epoch, renewal: self.renewals, until: asked + LEASE });
     }
 
     fn stand_by(&self) {

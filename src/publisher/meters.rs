@@ -10,6 +10,7 @@ use crate::broker::{BrokerError, Stored};
 use crate::protocol::control::Action;
 use crate::provider;
 
+use super::answer::Answer;
 use super::buffer::Lost;
 
 const PUBLISHED: &str = "tickcast_updates_published_total";
@@ -22,6 +23,7 @@ const PAUSED: &str = "tickcast_publisher_paused";
 const WATCHED: &str = "tickcast_publisher_symbols";
 const CYCLE: &str = "tickcast_cycle_seconds";
 const EXPECTED: &str = "tickcast_provider_calls_expected_total";
+const PASSED_ON: &str = "tickcast_provider_failovers_total";
 const CONTROL: &str = "tickcast_control_messages_total";
 
 /// Handles for what every part of the publisher counts.
@@ -98,14 +100,42 @@ impl Meters {
 pub(super) struct LaneMeters {
     expected: Counter,
     cycle: Histogram,
+    away: Counter,
+    failed: Counter,
+    unknown: Counter,
+    no_data: Counter,
 }
 
 impl LaneMeters {
     pub(super) fn new(provider: provider::Name) -> LaneMeters {
         describe_counter!(EXPECTED, "Calls that the fetches made would have taken without retries and halvings.");
         describe_histogram!(CYCLE, "From a cycle's start to its last answer.");
+        describe_counter!(
+            PASSED_ON,
+            "Symbols that went on to another provider: this one was away (budget, breaker, key or plan), failed, did not \
+             know the symbol or had no price."
+        );
         let name = provider.as_str();
-        LaneMeters { expected: counter!(EXPECTED, "provider" => name), cycle: histogram!(CYCLE, "provider" => name) }
+        let passed_on = |reason| counter!(PASSED_ON, "provider" => name, "reason" => reason);
+        LaneMeters {
+            expected: counter!(EXPECTED, "provider" => name),
+            cycle: histogram!(CYCLE, "provider" => name),
+            away: passed_on("away"),
+            failed: passed_on("failed"),
+            unknown: passed_on("unknown_symbol"),
+            no_data: passed_on("no_data"),
+        }
+    }
+
+    /// A symbol went on to another provider, after this answer.
+    pub(super) fn passed_on(&self, answer: Answer) {
+        match answer {
+            Answer::Away => self.away.increment(1),
+            Answer::Failed => self.failed.increment(1),
+            Answer::Unknown => self.unknown.increment(1),
+            Answer::NoData => self.no_data.increment(1),
+            Answer::Quote => {}
+        }
     }
 
     pub(super) fn expected(&self, calls: u64) {

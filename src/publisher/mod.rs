@@ -2,7 +2,7 @@
 //!
 //! Four parts, each owned by one future, all awaited by [`Publisher::run`]:
 //!
-//! - `cycle`: who wants what, what is due, who is asked;
+//! - `cycle`: who wants what, what is due, who is asked ([`router`]), how often ([`hours`]);
 //! - `outlet`: numbers what was fetched and publishes it;
 //! - [`leader`]: whether this publisher polls at all;
 //! - `control`: what operators want.
@@ -11,16 +11,19 @@
 //! outlet cannot keep up, the roles are watched values. It knows neither vendors nor Redis, and no gateway: it learns what is
 //! watched from the registry alone.
 
+pub mod answer;
 pub mod buffer;
 pub mod config;
 mod control;
 mod cycle;
 pub mod demand;
+pub mod hours;
 mod lane;
 pub mod leader;
 mod meters;
 pub mod newest;
 mod outlet;
+pub mod router;
 pub mod seq;
 mod shared;
 pub mod stats;
@@ -28,6 +31,7 @@ mod wanted;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -64,12 +68,18 @@ impl Publisher {
     /// Puts it together; the metrics recorder has to be installed by then.
     #[must_use]
     pub fn new(parts: Parts, config: &Config) -> Publisher {
+        Publisher::with_clock(parts, config, Arc::new(Timestamp::now))
+    }
+
+    /// The same, where `clock` says what day and hour it is at the markets.
+    #[must_use]
+    pub fn with_clock(parts: Parts, config: &Config, clock: hours::Clock) -> Publisher {
         let Parts { name, broker, providers, cache } = parts;
         let shared = Arc::new(shared::Shared::new(name, broker, providers));
         let (asks, asked) = mpsc::channel(leader::MAX_ASKS);
         let (commands, commanded) = mpsc::channel(control::MAX_COMMANDS);
         Publisher {
-            cycle: cycle::Cycle::new(Arc::clone(&shared), config, cache.clone(), commanded),
+            cycle: cycle::Cycle::new(Arc::clone(&shared), config, cache.clone(), commanded, clock),
             outlet: outlet::Outlet::new(Arc::clone(&shared), cache, &config.indices, asks),
             leader: leader::Leader::new(Arc::clone(&shared), asked),
             ear: control::Ear::new(Arc::clone(&shared), commands),

@@ -105,7 +105,7 @@ impl Outlet {
 
     /// Publishes one batch, if there is one and it may go.
     async fn send(&mut self) -> Next {
-        let Role::Leading { epoch, renewal } = self.shared.role() else {
+        let Role::Leading { epoch, renewal, .. } = self.shared.role() else {
             let dropped = self.shared.with_buffer(|buffer| {
                 let dropped = buffer.len();
                 buffer.clear();

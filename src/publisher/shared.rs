@@ -29,6 +29,8 @@ pub(super) enum Role {
         epoch: Epoch,
         /// Counts the times that the broker confirmed it.
         renewal: u64,
+        /// When another one may lead, unless the broker confirms it again before.
+        until: Instant,
     },
 }
 

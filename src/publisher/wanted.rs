@@ -1,8 +1,9 @@
 //! What is polled: everything wanted, by whom it is polled, and what of it cannot wait.
 //!
-//! Wanted is what is watched ([demand](super::demand)), pinned, an index, or asked for by `refresh`. Each symbol is
-//! routed to the first provider that has it; one that nobody has is counted and not polled. The
-//! [schedule] decides the order, [`Newest`] what of the answers is news.
+//! Wanted is what is watched ([demand](super::demand)), pinned, an index, or asked for by `refresh`. The [`Router`] says
+//! who is asked for a symbol; one that nobody has is counted and not polled. The
+//! [schedule] decides the order, [`Hours`] how much less often a symbol is polled whose market is
+//! closed, [`Newest`] what of the answers is news.
 //!
 //! Its owner is the cycle; it waits for nothing. Bounded by the demand's and the schedule's bounds, and
 //! [`MAX_REFRESHED`].
@@ -12,11 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
+use jiff::Timestamp;
 use tracing::{debug, warn};
 
+use super::answer::Answer;
 use super::demand::{Change, Demand, MAX_WATCHED};
+use super::hours::Hours;
 use super::newest::Newest;
+use super::router::{Lanes, Router};
 use super::shared::Shared;
 use crate::cache;
 use crate::market::{Quote, Symbol};
@@ -33,8 +38,8 @@ pub(super) struct Wanted {
     demand: Demand,
     schedule: Schedule,
     newest: Newest,
-    /// Which lane polls a symbol; `None`: no provider has it.
-    routes: HashMap<Symbol, Option<Lane>>,
+    router: Router,
+    hours: Hours,
     /// Polled whether or not anyone watches.
     kept: HashSet<Symbol>,
     /// Asked for by an operator and not watched.
@@ -44,7 +49,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(shared: Arc<Shared>, cache: cache::Config, min_age: Duration) -> Wanted {
+    pub(super) fn new(shared: Arc<Shared>, cache: cache::Config, hours: Hours, min_age: Duration) -> Wanted {
         let schedule = Schedule::new(schedule::Config {
             min_age,
             max_age: cache.ttl_latest.max(min_age * 4),
@@ -58,7 +63,8 @@ impl Wanted {
             demand: Demand::default(),
             schedule,
             newest: Newest::default(),
-            routes: HashMap::new(),
+            router: Router::default(),
+            hours,
             kept: HashSet::new(),
             refreshed: HashSet::new(),
             urgent: HashSet::new(),
@@ -73,6 +79,7 @@ impl Wanted {
         } else if self.schedule.pin(symbol, now).is_err() {
             warn!(%symbol, "too many symbols are pinned; this one is not polled");
         }
+        self.stretch(symbol, now);
         self.count();
     }
 
@@ -95,14 +102,14 @@ impl Wanted {
             self.apply(change, now);
         }
         let (demand, kept, refreshed) = (&self.demand, &self.kept, &self.refreshed);
-        self.routes.retain(|symbol, _| demand.contains(*symbol) || kept.contains(symbol) || refreshed.contains(symbol));
+        self.router.retain(|symbol| demand.contains(symbol) || kept.contains(&symbol) || refreshed.contains(&symbol));
         self.newest.forget_older_than(self.cache.ttl_latest * self.cache.popular_multiplier.max(1), now);
         self.count();
     }
 
     /// Polls these out of turn, watched or not; without any, everything that is polled anyway.
     pub(super) fn refresh(&mut self, symbols: Vec<Symbol>, now: Duration) {
-        let symbols = if symbols.is_empty() { self.routes.keys().copied().collect() } else { symbols };
+        let symbols = if symbols.is_empty() { self.router.symbols().collect() } else { symbols };
         for symbol in symbols {
             let is_extra = !self.demand.contains(symbol) && !self.kept.contains(&symbol);
             let full = is_extra && self.refreshed.len() == MAX_REFRESHED;
@@ -113,13 +120,15 @@ impl Wanted {
             if is_extra {
                 self.refreshed.insert(symbol);
             }
+            self.router.forgive(symbol);
+            self.stretch(symbol, now);
             self.hurry(symbol);
         }
     }
 
     /// Whether something of `lane` is to be polled out of turn.
-    pub(super) fn hurries(&self, lane: Lane) -> bool {
-        self.urgent.iter().any(|symbol| self.routes.get(symbol) == Some(&Some(lane)))
+    pub(super) fn hurries(&self, lane: Lane, now: Duration) -> bool {
+        self.urgent.iter().any(|&symbol| self.router.lane(symbol, now) == Some(lane))
     }
 
     /// Nothing hurries any more: it was handed out, or comes first in its lane's cycle.
@@ -136,22 +145,55 @@ impl Wanted {
         paused: &State,
         now: Duration,
     ) -> Vec<Symbol> {
-        let (urgent, routes) = (&self.urgent, &self.routes);
+        let (urgent, router) = (&self.urgent, &self.router);
         if urgent_only && urgent.is_empty() {
             return vec![];
         }
         self.schedule.next_batch(lane, max.get(), now, |symbol| {
-            routes.get(&symbol) == Some(&Some(lane))
+            router.lane(symbol, now) == Some(lane)
                 && (!urgent_only || urgent.contains(&symbol))
                 && !paused.symbols.contains_key(&symbol)
         })
     }
 
-    /// Takes back a symbol that was handed out.
-    pub(super) fn done(&mut self, symbol: Symbol, outcome: Outcome, now: Duration) {
+    /// Who cannot be asked now, for anything.
+    pub(super) const fn set_away(&mut self, away: Lanes) {
+        self.router.set_away(away);
+    }
+
+    /// Takes back a symbol that was handed out, with what `lane` answered about it. Says who is asked for it instead, if
+    /// another provider may have it and is there.
+    pub(super) fn settle(&mut self, symbol: Symbol, lane: Lane, answer: Answer, now: Duration) -> Option<Lane> {
+        let elsewhere = self.router.answer(symbol, lane, answer, now);
+        let outcome = match answer {
+            Answer::Quote => Outcome::Refreshed,
+            _ if elsewhere => Outcome::NotAsked,
+            Answer::Unknown => Outcome::Unknown,
+            Answer::NoData => Outcome::NoData,
+            Answer::Failed => Outcome::Failed,
+            Answer::Away => Outcome::NotAsked,
+        };
         self.schedule.done(symbol, outcome, now);
         if !matches!(outcome, Outcome::Failed | Outcome::NotAsked) {
             self.refreshed.remove(&symbol);
+        }
+        if elsewhere { self.router.lane(symbol, now) } else { None }
+    }
+
+    /// Follows the markets' hours.
+    pub(super) fn keep_hours(&mut self, at: Timestamp, now: Duration) {
+        if self.hours.turn(at) {
+            let symbols: Vec<Symbol> = self.router.symbols().collect();
+            for symbol in symbols {
+                self.stretch(symbol, now);
+            }
+        }
+    }
+
+    /// Says of each quote whether its market trades, where the vendor did not.
+    pub(super) fn mark(&self, quotes: &mut [Quote]) {
+        for quote in quotes {
+            self.hours.mark(quote);
         }
     }
 
@@ -183,10 +225,11 @@ impl Wanted {
             warn!(%symbol, "too many symbols are watched; this one is not polled");
         }
         if watchers == 0 && !self.kept.contains(&symbol) {
-            self.routes.remove(&symbol);
+            self.router.remove(symbol);
             self.urgent.remove(&symbol);
             self.newest.forget(symbol);
         } else if is_new {
+            self.stretch(symbol, now);
             self.hurry(symbol);
         }
     }
@@ -197,18 +240,22 @@ impl Wanted {
         self.newest.forget(symbol);
     }
 
-    /// Whether a provider has it; the first one that does polls it.
+    /// Polls `symbol` as often as its market's hours say. One whose quotes are invented or recorded has no market.
+    fn stretch(&mut self, symbol: Symbol, now: Duration) {
+        let lane = self.router.preferred(symbol).map(|lane| &self.shared.lanes[usize::from(lane.0)]);
+        if lane.is_some_and(|lane| lane.provider.name().has_market()) {
+            self.schedule.set_stretch(symbol, self.hours.stretch(symbol), now);
+        }
+    }
+
+    /// Whether a provider has it.
     fn is_served(&mut self, symbol: Symbol) -> bool {
         let lanes = &self.shared.lanes;
-        let find = || {
-            let lane = lanes.iter().position(|lane| lane.provider.serves(symbol))?;
-            u8::try_from(lane).ok().map(Lane)
-        };
-        self.routes.entry(symbol).or_insert_with(find).is_some()
+        self.router.add(symbol, || Lanes::of(lanes.len(), |i| lanes[i].provider.serves(symbol)))
     }
 
     fn count(&self) {
-        let unserved = self.routes.values().filter(|lane| lane.is_none()).count();
+        let unserved = self.router.unserved();
         let watched = self.schedule.counts().watched;
         self.shared.unserved.store(unserved, Ordering::Relaxed);
         self.shared.watched.store(watched, Ordering::Relaxed);

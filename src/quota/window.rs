@@ -202,6 +202,20 @@ impl Ledger {
         self.logs.insert(window.length_ms(), log);
     }
 
+    /// The same on another clock, which says `there_ms` when this one's owner's says `here_ms`.
+    #[must_use]
+    pub fn on_clock(&self, here_ms: u64, there_ms: u64) -> Ledger {
+        let moved = |at_ms: u64| (at_ms + there_ms).saturating_sub(here_ms);
+        let entry = |entry: &Entry| Entry {
+            first_ms: moved(entry.first_ms),
+            last_ms: moved(entry.last_ms),
+            units: entry.units,
+        };
+        let log = |(length, log): (&u64, &Log)| (*length, Log(log.0.iter().map(entry).collect()));
+        let hold = self.hold.map(|hold| Hold { set_ms: moved(hold.set_ms), until_ms: moved(hold.until_ms) });
+        Ledger { logs: self.logs.iter().map(log).collect(), hold }
+    }
+
     /// Until the hold ends.
     pub fn held_ms(&mut self, now_ms: u64) -> u64 {
         let Some(hold) = &mut self.hold else { return 0 };

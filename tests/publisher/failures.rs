@@ -1,5 +1,6 @@
 //! Providers that fail, and a broker that is away.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tickcast::broker::Channel;
@@ -30,6 +31,22 @@ async fn a_provider_without_budget_is_left_alone_until_it_said() {
     assert_eq!((vendor.seconds("A"), vendor.seconds("B")), (vec![0, 12], vec![12]));
     let calls = publisher.handle.stats().providers["massive"].calls;
     assert_eq!((calls.total.expected, calls.total.actual), (1, 2), "what was never asked was not expected either");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_is_spent_when_it_is_there_and_not_with_the_next_cycle() {
+    let one = NonZeroUsize::MIN;
+    let vendor = Vendor::with(one, Duration::ZERO, |call, symbols| match call {
+        2 => left(symbols, Why::Budget, 3 * SECOND),
+        _ => quotes(symbols, call as u64),
+    });
+    let broker = embedded();
+    let _publisher = Running::start("p", &broker, vendor.clone(), &config());
+    let _gateway = Gateway::watching(&broker, "g", &["A", "B"]).await;
+    sleep(14 * SECOND).await;
+    let mut all = [vendor.seconds("A"), vendor.seconds("B")].concat();
+    all.sort_unstable();
+    assert_eq!(all, [0, 0, 5, 5, 8, 8], "what was left is asked for after 3 s, and so is what is due by then");
 }
 
 #[tokio::test(start_paused = true)]

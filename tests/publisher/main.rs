@@ -8,6 +8,7 @@ mod demand;
 mod failures;
 mod fleet;
 mod redis;
+mod routes;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,7 @@
 //! The publisher over a real Redis: what others see in its keys and channels, and what becomes of quotes while it is away.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tickcast::broker::{Channel, Event};
 use tickcast::cache;
-use tickcast::market::Symbol;
+use tickcast::market::{Listings, Symbol};
 use tickcast::provider::replay::Replay;
 use tickcast::provider::simulated::Simulated;
 use tickcast::provider::{self, Name, Provider};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::stage::Gateway;
 use super::support::DEADLINE;
 use super::support::bench::{Bench, Reader, SHORT};
+use super::support::redis::{RawConnection, Reply};
 
 const FAST: Duration = Duration::from_millis(50);
 
@@ -42,6 +44,8 @@ impl Running {
             interval: Some(FAST),
             pinned: symbols(pinned),
             indices: symbols(indices),
+            listings: Listings::default(),
+            closed_stretch: NonZeroU32::MIN,
             enabled: true,
             settings: BTreeMap::new(),
         };
@@ -178,14 +182,33 @@ async fn redis_cli_pauses_and_resumes_and_a_restart_changes_nothing() {
     publisher.stop().await;
 }
 
+/// What clients sent, as MONITOR saw it until now; what scripts did on the server is none of it.
+async fn sent(bench: &mut Bench, mut monitor: RawConnection) -> Vec<String> {
+    bench.server().command(&["ECHO", "the end of it"]);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut lines = Vec::new();
+        loop {
+            let Reply::Status(line) = monitor.reply() else { panic!("MONITOR tells lines") };
+            if line.contains("the end of it") {
+                return lines;
+            }
+            lines.push(line);
+        }
+    });
+    let lines = timeout(DEADLINE, reading).await.expect("MONITOR tells all").unwrap();
+    lines.into_iter().filter(|line| !line.contains(" lua] ")).collect()
+}
+
 #[tokio::test]
-async fn one_interval_of_500_symbols_is_one_message_and_one_script_call() {
+async fn one_interval_of_500_symbols_is_one_message_and_two_commands() {
     let mut bench = Bench::redis(SHORT).await;
     let mut updates = bench.reader(&[Channel::Updates]).await;
-    let names: Vec<String> = (0..500).map(|number| format!("S{number}")).collect();
+    let names: Vec<String> = (0..499).map(|number| format!("S{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let started = Instant::now();
-    let publisher = Running::start(&bench, simulated(), &names, &[]);
+    let mut monitor = bench.server().connect();
+    assert_eq!(monitor.command(&["MONITOR"]), Reply::Status("OK".into()));
+    let (scripts, started) = (bench.server().calls("evalsha"), Instant::now());
+    let publisher = Running::start(&bench, simulated(), &names, &["^X"]);
     let mut intervals = 0;
     while intervals < 5 {
         let message: Value = serde_json::from_slice(&message(&mut updates).await).unwrap();
@@ -196,9 +219,17 @@ async fn one_interval_of_500_symbols_is_one_message_and_one_script_call() {
     while timeout(Duration::from_millis(200), message(&mut updates)).await.is_ok() {
         intervals += 1;
     }
-    // Beside publishing, scripts are called for the lease and for who watches what, less than once a second, and to
-    // load them.
-    let calls = bench.server().calls("evalsha") + bench.server().calls("eval");
-    let others = 12 + started.elapsed().as_secs();
-    assert!(calls >= intervals && calls <= intervals + others, "{calls} calls for {intervals} intervals");
+
+    let sent = sent(&mut bench, monitor).await;
+    let count = |holds: fn(&str) -> bool| sent.iter().filter(|line| holds(line)).count();
+    // Each of these is one round trip. The first time the script is sent whole, as Redis does not know it yet.
+    let publishes = count(|line| line.contains("cache:quote:"));
+    let indices = count(|line| line.contains("cache:indices"));
+    assert!((intervals..=intervals + 2).contains(&publishes), "{publishes} commands for {intervals} publishes");
+    assert_eq!(indices, intervals);
+    // So says INFO commandstats too. Beside publishing, scripts are called for the lease, for who watches what, and to
+    // probe the connection: each 200 ms here.
+    let scripts = usize::try_from(bench.server().calls("evalsha") - scripts).unwrap();
+    let others = 20 + 8 * usize::try_from(started.elapsed().as_secs() + 1).unwrap();
+    assert!(scripts <= intervals + others, "{scripts} calls for {intervals} intervals");
 }

@@ -1,17 +1,19 @@
 //! The stage: a provider that answers as told, a publisher that runs, a gateway with watchers, a listener.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::support::DEADLINE;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::Value;
 use tickcast::broker::{Broker, Channel, Event, Feed, GatewayId, Timing, memory};
 use tickcast::cache;
-use tickcast::market::{Number, Quote, Symbol};
+use tickcast::market::{Listings, Number, Quote, Symbol};
 use tickcast::provider::{self, Fetched, Name, Provider};
+use tickcast::publisher::hours::Clock;
 use tickcast::publisher::{Config, Handle, Parts, Publisher};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -36,6 +38,7 @@ pub(crate) struct Vendor {
     asked: Mutex<Vec<(Duration, Vec<String>)>>,
     started: Instant,
     answer: Box<Answers>,
+    name: Name,
     batch: NonZeroUsize,
     takes: Duration,
 }
@@ -46,6 +49,7 @@ impl Vendor {
             asked: Mutex::default(),
             started: Instant::now(),
             answer: Box::new(answer),
+            name: Name::Massive,
             batch: NonZeroUsize::MAX,
             takes: Duration::ZERO,
         }
@@ -62,6 +66,14 @@ impl Vendor {
         answer: impl Fn(usize, &[Symbol]) -> Fetched + Send + Sync + 'static,
     ) -> Arc<Vendor> {
         Arc::new(Vendor { batch, takes, ..Vendor::build(answer) })
+    }
+
+    /// Another one than the usual.
+    pub(crate) fn named(
+        name: Name,
+        answer: impl Fn(usize, &[Symbol]) -> Fetched + Send + Sync + 'static,
+    ) -> Arc<Vendor> {
+        Arc::new(Vendor { name, ..Vendor::build(answer) })
     }
 
     /// Every call has a new price: the call's number.
@@ -92,7 +104,7 @@ pub(crate) fn quotes(symbols: &[Symbol], price: u64) -> Fetched {
 #[async_trait]
 impl Provider for Vendor {
     fn name(&self) -> Name {
-        Name::Massive
+        self.name
     }
     fn batch(&self) -> NonZeroUsize {
         self.batch
@@ -100,8 +112,10 @@ impl Provider for Vendor {
     fn interval(&self) -> Duration {
         INTERVAL
     }
+    /// All but `NONE…`, and `MASSIVE…` only when it is that one.
     fn serves(&self, symbol: Symbol) -> bool {
-        !symbol.as_str().starts_with("NONE")
+        let others = symbol.as_str().starts_with("MASSIVE") && self.name != Name::Massive;
+        !others && !symbol.as_str().starts_with("NONE")
     }
     async fn fetch(&self, symbols: &[Symbol]) -> Fetched {
         let call = {
@@ -123,6 +137,9 @@ pub(crate) fn config() -> Config {
         interval: None,
         pinned: vec![],
         indices: vec![],
+        listings: Listings::default(),
+        // Whatever the hour is at which tests run.
+        closed_stretch: NonZeroU32::MIN,
         enabled: true,
         settings: BTreeMap::new(),
     }
@@ -149,9 +166,19 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(name: &str, broker: &Broker, provider: Arc<dyn Provider>, config: &Config) -> Running {
-        let parts =
-            Parts { name: name.into(), broker: broker.clone(), providers: vec![provider], cache: cache_config() };
-        let publisher = Publisher::new(parts, config);
+        Running::of(name, broker, vec![provider], config, Arc::new(Timestamp::now))
+    }
+
+    /// With several providers, and a clock that says when markets trade.
+    pub(crate) fn of(
+        name: &str,
+        broker: &Broker,
+        providers: Vec<Arc<dyn Provider>>,
+        config: &Config,
+        clock: Clock,
+    ) -> Running {
+        let parts = Parts { name: name.into(), broker: broker.clone(), providers, cache: cache_config() };
+        let publisher = Publisher::with_clock(parts, config, clock);
         let (handle, stop) = (publisher.handle(), CancellationToken::new());
         let task = tokio::spawn(publisher.run(stop.clone()));
         Running { handle, stop, task }

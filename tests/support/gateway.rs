@@ -61,7 +61,7 @@ pub fn config() -> Config {
 
 /// Starts a gateway that serves nothing but the socket.
 pub async fn start(config: &Config, broker: &Broker) -> Gateway {
-    Gateway::start(config, broker, Router::new()).await.expect("the gateway starts")
+    Gateway::start(config, broker, |_| Router::new()).await.expect("the gateway starts")
 }
 
 /// A fresh certificate for `localhost` in files, and the certificate for those who are to trust it.

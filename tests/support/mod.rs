@@ -6,6 +6,7 @@ pub mod bench;
 pub mod binary;
 pub mod client;
 pub mod gateway;
+pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod raw;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -89,8 +90,17 @@ impl Role {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    /// Any signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap()
     }
 
     /// Waits for its end; the status and the log.
@@ -107,6 +117,18 @@ impl Role {
 
     /// GET a path of the ops port as JSON.
     pub async fn ask(&self, path: &str) -> Value {
+        let body = self.get(path).await;
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    /// A metric by its name and labels, as they are written; 0 when there is none.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics").await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    async fn get(&self, path: &str) -> String {
         let mut socket = tokio::net::TcpStream::connect(self.ops).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
@@ -114,6 +136,6 @@ impl Role {
         timeout(DEADLINE, socket.read_to_end(&mut answer)).await.expect("an answer in time").unwrap();
         let answer = String::from_utf8(answer).unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+        body.to_owned()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tickcast::broker::{
-    Broker, BrokerError, Budget, Channel, Epoch, Event, Feed, Feeds, GatewayId, Lead, Leadership, Level, Outgoing,
+    Broker, BrokerError, Budget, Channel, Epoch, Event, Feed, Feeds, GatewayId, Lead, Leadership, Ledger, Outgoing,
     Publish, Quota, Registry, Result, Status, Store, Stored, Taken,
 };
 use tickcast::market::Symbol;
@@ -149,8 +149,8 @@ impl Quota for Switch {
     async fn hold(&self, budget: &Budget, span: Duration) -> Result<()> {
         self.line()?.quota.hold(budget, span).await
     }
-    async fn levels(&self, budget: &Budget) -> Result<Vec<Level>> {
-        self.line()?.quota.levels(budget).await
+    async fn ledger(&self, budget: &Budget) -> Result<(Ledger, u64)> {
+        self.line()?.quota.ledger(budget).await
     }
     async fn reset(&self, budget: &Budget) -> Result<()> {
         self.line()?.quota.reset(budget).await

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::clock::millis;
 use super::{Memory, lock};
-use crate::broker::{Budget, Level, Quota, Result, Taken};
+use crate::broker::{Budget, Quota, Result, Taken};
 use crate::quota::Ledger;
 
 /// What was spent, by the budget's name.
@@ -33,8 +33,8 @@ impl Quota for Memory {
         Ok(())
     }
 
-    async fn levels(&self, budget: &Budget) -> Result<Vec<Level>> {
-        Ok(self.with_ledger(budget, |ledger, now_ms| ledger.levels(&budget.windows, now_ms)))
+    async fn ledger(&self, budget: &Budget) -> Result<(Ledger, u64)> {
+        Ok(self.with_ledger(budget, |ledger, now_ms| (ledger.clone(), now_ms)))
     }
 
     async fn reset(&self, budget: &Budget) -> Result<()> {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::script::QUOTA;
 use super::{Redis, number, parts, text, unexpected};
-use crate::broker::{BrokerError, Budget, Level, Quota, Result, Taken, keys};
+use crate::broker::{BrokerError, Budget, Quota, Result, Taken, keys};
 use crate::quota::Ledger;
 
 /// What this process knows of each budget's record, by name.
@@ -75,7 +75,7 @@ impl Quota for Redis {
         Ok(())
     }
 
-    async fn levels(&self, budget: &Budget) -> Result<Vec<Level>> {
+    async fn ledger(&self, budget: &Budget) -> Result<(Ledger, u64)> {
         let answer = self.quota(budget, "levels", Vec::new()).await?;
         let now_ms: u64 = number(answer.get(2))?;
         let mut ledger = Ledger::default();
@@ -84,7 +84,7 @@ impl Quota for Redis {
             let log = text(Some(log))?.parse().map_err(|_| unexpected(log))?;
             ledger.set_log(window, log);
         }
-        Ok(ledger.levels(&budget.windows, now_ms))
+        Ok((ledger, now_ms))
     }
 
     async fn reset(&self, budget: &Budget) -> Result<()> {

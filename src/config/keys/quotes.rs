@@ -97,6 +97,29 @@ pub(super) const PUBLISHER: &[Key] = &[
         "",
         "Index symbols: polled like pinned ones, and served together by /api/indices.",
     ),
+    Key::unset(
+        "publisher.home_market",
+        Kind::Text(Form::OneOf(&["nyse", "nasdaq", "nse", "bse"])),
+        "nse where nse is the first provider that has stocks, else nyse",
+        "nse",
+        "Where a bare ticker is listed that could be anywhere: TCS is one company in Mumbai and another in New York. \
+         Tickers that tell (RELIANCE.NS, BTC-USD, names too long for the US) are not concerned.",
+    ),
+    Key::new(
+        "publisher.markets",
+        Kind::List(Form::Market),
+        "",
+        "Symbols that are listed elsewhere than they look, as PATTERN=EXCHANGE; the first that matches counts. Decides \
+         which providers are asked, how they are asked, and the trading hours.",
+    ),
+    Key::new(
+        "publisher.closed_stretch",
+        Kind::Whole { min: 1, max: 1000 },
+        "12",
+        "How many times longer the interval is for a symbol whose market is closed (nights, weekends, holidays), so that \
+         the budget goes to those that trade; 12 makes 5 s a minute. Cached quotes are kept alive whatever it is. 1: the \
+         same day and night.",
+    ),
     Key::new(
         "publisher.enabled",
         Kind::Bool,
@@ -169,10 +192,10 @@ pub(super) const PROVIDERS: &[Key] = &[
     Key::unset(
         "providers.*.symbols",
         Kind::List(Form::Pattern),
-        "what the vendor is known to have",
+        "what the vendor is known to have, by publisher.markets",
         "*.NS,^NSEI",
-        "Symbols it is asked for; * stands for any run of characters. Keeps a bare RELIANCE from a vendor who has \
-         another company of that name.",
+        "Symbols it is asked for, and no others; * stands for any run of characters. For symbols that it would not be \
+         asked for, or that another provider is to have.",
     )
     .only(&Name::ALL),
     Key::unset(
@@ -226,7 +249,10 @@ pub(in crate::config) const TYPICAL: &[(Name, &[(&str, &str)])] = &[
         Name::TwelveData,
         &[("base_url", "https://api.twelvedata.com"), ("per_minute", "8"), ("per_day", "800"), ("batch", "8")],
     ),
-    (Name::Nse, &[("base_url", "https://www.nseindia.com"), ("per_minute", "20"), ("symbols", "*.NS")]),
+    (
+        Name::Nse,
+        &[("base_url", "https://www.nseindia.com"), ("per_minute", "20"), ("batch", "50"), ("symbols", "*.NS")],
+    ),
     (
         Name::Binance,
         &[

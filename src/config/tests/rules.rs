@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Given, env, file};
 use crate::config::{Flag, Role};
 use crate::gateway::config::{Auth, JwtKeys};
+use crate::market::{Exchange, Symbol};
 use crate::provider::Name;
 
 #[test]
@@ -126,6 +127,28 @@ fn providers_come_from_the_list_or_from_the_keys_that_are_there() {
     );
     let gateway = Given { env: &[("REDIS_URL", "redis://h")], role: Some(Role::Gateway), ..Given::default() };
     assert_eq!(providers(&gateway), []);
+}
+
+#[test]
+fn a_bare_ticker_is_at_home_where_the_first_provider_with_stocks_is() {
+    let exchange = |given: &Given<'_>, text: &str| {
+        let config = given.loads().config.publisher;
+        let listings = &config.settings[&Name::Yahoo].listings;
+        listings.exchange(Symbol::parse(text).unwrap())
+    };
+    let asking = |list: &'static str| [Flag::named("--provider", list)];
+    for (providers, tcs) in [
+        ("yahoo,nse", Exchange::Nyse),
+        ("nse,yahoo", Exchange::Nse),
+        ("binance,nse,yahoo", Exchange::Nse),
+        ("binance", Exchange::Nyse),
+    ] {
+        let flags = asking(providers);
+        let given = Given { flags: &flags, ..Given::default() };
+        assert_eq!(exchange(&given, "TCS"), tcs, "{providers}");
+        let said = Given { file: "[publisher]\nhome_market = \"nasdaq\"\nmarkets = [\"INFY=nse\"]\n", ..given };
+        assert_eq!((exchange(&said, "TCS"), exchange(&said, "INFY")), (Exchange::Nyse, Exchange::Nse), "{providers}");
+    }
 }
 
 #[test]

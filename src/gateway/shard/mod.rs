@@ -35,7 +35,7 @@ use tracing::error;
 
 use super::clock::Clock;
 use super::feed::Snapshots;
-use super::inbox::{Inbox, State};
+use super::inbox::{Inbox, State, Wake};
 use super::interest::Interest;
 use super::metrics::ShardMetrics;
 use crate::hub::{FlushStats, Hub, LaneId, Watched};
@@ -121,7 +121,7 @@ impl Shard {
     /// When the kernel gives no epoll or eventfd.
     pub(super) fn new(parts: Parts) -> io::Result<(Shard, Arc<Inbox>)> {
         let poll = Poll::new()?;
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
+        let inbox = Arc::new(Inbox::new(Wake::Thread(Waker::new(poll.registry(), WAKE)?)));
         let shard = Shard {
             poll,
             inbox: Arc::clone(&inbox),

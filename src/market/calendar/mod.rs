@@ -21,6 +21,7 @@ use jiff::civil::{Date, Time, Weekday, time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use super::listing::is_indian_by_shape;
 use super::quote::MarketState;
 use super::symbol::Symbol;
 pub use exceptions::BadException;
@@ -107,7 +108,8 @@ impl Exchange {
     ///
     /// Crypto: `BASE-QUOTE` or `BASE/QUOTE` with a currency or a well-known coin as the quote (so that `BRK-B` and
     /// `BAJAJ-AUTO` are none), a stablecoin at the end (`BTCUSDT`), a crypto venue before a colon (`BINANCE:BTCUSDT`,
-    /// `X:BTCUSD`). India: `.NS`, `.BO`, `.BSE`, `:NSE`, `NSE:`, `BSE:`, `^NSE…`, `^BSE…`.
+    /// `X:BTCUSD`). India: `.NS`, `.BO`, `.BSE`, `:NSE`, `NSE:`, `BSE:`, `^NSE…`, `^BSE…`, and a bare ticker that
+    /// is too long for the US or has an `&` (`RELIANCE`, `M&M`).
     #[must_use]
     pub fn guess(symbol: Symbol, home: Exchange) -> Exchange {
         const QUOTES: [&str; 20] = [
@@ -128,7 +130,7 @@ impl Exchange {
         {
             return Exchange::Crypto;
         }
-        home
+        if is_indian_by_shape(text) { Exchange::Nse } else { home }
     }
 }
 

@@ -189,16 +189,28 @@ fn the_lists_are_about_days_that_differ() {
 #[test]
 fn a_symbol_looks_like_its_exchange() {
     let guess = |text: &str| Exchange::guess(Symbol::parse(text).unwrap(), Exchange::Nyse);
-    for text in ["AAPL", "BRK.B", "BRK-B", "BRK/B", "RDS-A", "^GSPC", "RELIANCE", "-USD", "USDC"] {
+    for text in ["AAPL", "BRK.B", "BRK-B", "BRK/B", "RDS-A", "^GSPC", "GOOGL", "-USD", "USDC"] {
         assert_eq!(guess(text), Exchange::Nyse, "{text}");
     }
-    for text in ["RELIANCE.NS", "M&M.NS", "TCS.BO", "RELIANCE.BSE", "SBIN:NSE", "NSE:TCS", "^NSEI", "^BSESN"] {
+    for text in [
+        "RELIANCE.NS",
+        "M&M.NS",
+        "TCS.BO",
+        "RELIANCE.BSE",
+        "SBIN:NSE",
+        "NSE:TCS",
+        "^NSEI",
+        "^BSESN",
+        "RELIANCE",
+        "M&M",
+        "BAJAJ-AUTO",
+    ] {
         assert_eq!(guess(text), Exchange::Nse, "{text}");
     }
     for text in ["BTC-USD", "BTC-USDT", "ETH-BTC", "BTC/USD", "BTCUSDT", "BINANCE:BTCUSDT", "X:BTCUSD"] {
         assert_eq!(guess(text), Exchange::Crypto, "{text}");
     }
-    for text in ["RELIANCE", "BAJAJ-AUTO", "M&M"] {
+    for text in ["RELIANCE", "BAJAJ-AUTO", "M&M", "TCS"] {
         assert_eq!(Exchange::guess(Symbol::parse(text).unwrap(), Exchange::Nse), Exchange::Nse, "{text}");
     }
 }

@@ -15,14 +15,14 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
 }
 
-fn answer(asked: &[&str], status: u16, fields: &[(&'static str, &str)], body: &str) -> Result<Progress<()>, Failure> {
+fn answer(asked: &[&str], status: u16, fields: &[(&'static str, &str)], body: &str) -> Result<Progress<Step>, Failure> {
     let headers = headers(fields);
     let now = "2026-11-21T10:00:42Z".parse().unwrap();
     let reply = Reply { status, headers: &headers, body: body.as_bytes(), now };
     Binance::new(&Config::default()).answer(&call(&symbols(asked)), &reply)
 }
 
-fn targets(progress: &Progress<()>) -> Vec<String> {
+fn targets(progress: &Progress<Step>) -> Vec<String> {
     progress.calls.iter().map(|call| call.request.target()).collect()
 }
 
@@ -168,6 +168,36 @@ fn weight_spent_by_others_holds_until_the_next_minute() {
     let body = format!("[{BTC}]");
     let hold = |used: &str| answer(&["BTC-USDT"], 200, &[("x-mbx-used-weight-1m", used)], &body).unwrap().hold;
     assert_eq!((hold("5998"), hold("5999"), hold("odd")), (None, Some(Duration::from_secs(18)), None));
+}
+
+#[test]
+fn bars_are_lists_and_cost_the_same() {
+    use crate::provider::vendor::script::{NOW, at, drawn, say, told};
+    let mut binance = Binance::new(&Config::default());
+    let charts = Range::ALL.map(|range| binance.begin_bars(symbol("BTC-USDT"), range, at(NOW)).unwrap());
+    assert_eq!(
+        charts.each_ref().map(|chart| (chart.call.request.target(), chart.call.cost, chart.interval.as_secs())),
+        [
+            ("5m", "2026-11-19T21:00:30Z", 300),
+            ("30m", "2026-11-13T21:00:30Z", 1800),
+            ("1d", "2026-10-20T00:00:00Z", 86_400)
+        ]
+        .map(|(interval, from, seconds)| {
+            let (from, to) = (at(from).as_millisecond(), at(NOW).as_millisecond());
+            let target =
+                format!("/api/v3/klines?symbol=BTCUSDT&interval={interval}&startTime={from}&endTime={to}&limit=1000");
+            (target, 2, seconds)
+        })
+    );
+    let body =
+        r#"[[1795185000000,"1.0","2.50","0.5","1.5","7.25",1795185299999,"1",9,"1","1","0"],[1795185300000,"1"],[]]"#;
+    let bars = say(&mut binance, &charts[0].call, 200, &[], body).unwrap().bars;
+    assert_eq!(drawn(&bars), ["2026-11-20T14:30:00Z 1.0 2.50 0.5 1.5 7.25"]);
+    let body = r#"{"code":-1121,"msg":"Invalid symbol."}"#;
+    let progress = say(&mut binance, &charts[0].call, 400, &[], body).unwrap();
+    assert_eq!(told(&progress), ["BTC-USDT: unknown_symbol"]);
+    assert_eq!(say(&mut binance, &charts[0].call, 200, &[], "{}").unwrap_err().as_str(), "malformed");
+    assert!(binance.begin_bars(symbol("A.B"), Range::Day, at(NOW)).is_none());
 }
 
 proptest! {

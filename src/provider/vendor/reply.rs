@@ -54,6 +54,19 @@ impl<'a> Reply<'a> {
         })
     }
 
+    /// The body as a JSON object of this shape: [`json`](Self::json) takes an array for one, field by field.
+    ///
+    /// # Errors
+    /// As [`json`](Self::json), and [`Failure::Malformed`] for JSON that is no object.
+    pub fn object<T: Deserialize<'a>>(&self) -> Result<T, Failure> {
+        let object = self.json()?;
+        if self.body.trim_ascii_start().starts_with(b"{") {
+            Ok(object)
+        } else {
+            Err(Failure::Malformed("no object where one was expected".into()))
+        }
+    }
+
     /// What the status alone says. For a vendor whose body says nothing better.
     #[must_use]
     pub fn failure(&self, said: &str) -> Failure {

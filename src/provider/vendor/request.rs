@@ -10,6 +10,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// A request, apart from scheme, host and port. Its query and headers may hold a key, so `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
+    /// Another scheme, host and port than the vendor's usual ones.
+    origin: Option<&'static str>,
     path: String,
     query: String,
     headers: Vec<(&'static str, String)>,
@@ -29,7 +31,27 @@ impl Request {
     /// A GET of `path`, which begins with `/` and is escaped where it has to be ([`escape`]).
     #[must_use]
     pub fn get(path: impl Into<String>) -> Request {
-        Request { path: path.into(), query: String::new(), headers: Vec::new(), body: Body::None }
+        Request { origin: None, path: path.into(), query: String::new(), headers: Vec::new(), body: Body::None }
+    }
+
+    /// A GET of a path and query that are escaped already: a vendor's link to the next page.
+    #[must_use]
+    pub fn link(target: &str) -> Request {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Request { query: query.to_owned(), ..Request::get(path) }
+    }
+
+    /// To another host than the vendor's usual one, unless a base URL is configured: then that one gets everything.
+    #[must_use]
+    pub const fn at(mut self, origin: &'static str) -> Request {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Where it goes, if not to the vendor's usual host: scheme, host and port.
+    #[must_use]
+    pub const fn origin(&self) -> Option<&'static str> {
+        self.origin
     }
 
     /// With one more query parameter; the value is escaped here.
