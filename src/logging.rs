@@ -4,17 +4,21 @@
 //! logged with its place like any other event. It owns the process's one subscriber and its panic hook. Writing is
 //! synchronous: a reader that stops reading standard error stops whoever logs, which is why nothing is logged per update.
 
+mod traces;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::{self, PanicHookInfo};
 
 use metrics::{counter, describe_counter};
 use tracing::Subscriber;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Layer as _, Registry, fmt, reload};
+
+pub use traces::{Traces, TracesError};
 
 use crate::config::Log;
 use crate::config::log::{Format, Level};
@@ -38,39 +42,51 @@ impl Levels {
     }
 }
 
-/// Starts logging for the whole process, panics included.
+/// Starts logging for the whole process, panics included; what is traced goes to `traces`.
 ///
 /// # Errors
 /// When a subscriber is installed already.
-pub fn start(log: &Log) -> Result<Levels, TryInitError> {
+pub fn start(log: &Log, traces: Option<&Traces>) -> Result<Levels, TryInitError> {
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let (subscriber, levels) = subscriber(log, io::stderr, color);
+    let (subscriber, levels) = subscriber(log, io::stderr, color, traces);
     subscriber.try_init()?;
     log_panics();
     Ok(levels)
 }
 
-/// What writes the log, to `writer`.
-pub fn subscriber<W>(log: &Log, writer: W, color: bool) -> (impl Subscriber + Send + Sync + use<W>, Levels)
+/// What writes the log, to `writer`. The level is the log's own: what is traced goes to `traces` whatever it is.
+pub fn subscriber<W>(
+    log: &Log,
+    writer: W,
+    color: bool,
+    traces: Option<&Traces>,
+) -> (impl Subscriber + Send + Sync + use<W>, Levels)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let (filter, handle) = reload::Layer::new(log.level.targets());
+    let (level, handle) = reload::Layer::new(log.level.targets());
     let writer = OneLine(writer);
-    let (text, json) = match log.format {
-        Format::Text => (Some(fmt::layer().with_ansi(color).with_writer(writer)), None),
-        Format::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer);
-            (None, Some(layer))
-        }
+    let lines = match log.format {
+        Format::Text => fmt::layer().with_ansi(color).with_writer(writer).boxed(),
+        Format::Json => fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed(),
     };
-    (tracing_subscriber::registry().with(filter).with(text).with(json), Levels(handle))
+    let lines = lines.with_filter(filter_fn(|metadata| !traces::is_ours(metadata)).and(level));
+    // Not an Option beside it: one that is None would make spans that nobody wants.
+    let mut layers = vec![lines.boxed()];
+    layers.extend(traces.map(|traces| traces.layer().boxed()));
+    (tracing_subscriber::registry().with(layers), Levels(handle))
+}
+
+/// Registers what the log counts. Apart from [`start`], since a role's metrics come after its log; at nought, so that the
+/// first panic is seen as a rise.
+pub fn register_metrics() {
+    describe_counter!("tickcast_panics_total", "Defects that showed as panics; each is contained and logged.");
+    counter!("tickcast_panics_total").increment(0);
 }
 
 /// Logs panics instead of printing them. One that would not be logged is printed: a panic is never silent.
 pub fn log_panics() {
     let print = panic::take_hook();
-    describe_counter!("tickcast_panics_total", "Defects that showed as panics; each is contained and logged");
     panic::set_hook(Box::new(move |info| {
         counter!("tickcast_panics_total").increment(1);
         if tracing::enabled!(tracing::Level::ERROR) {

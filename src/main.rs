@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tickcast::cli::report::Report;
 use tickcast::cli::{self, Cli, Command, Common, Exit};
-use tickcast::config::{self, Flag, Loaded, Purpose, Role};
-use tickcast::logging;
+use tickcast::config::{self, Flag, Purpose, Role};
+use tickcast::logging::{self, Traces};
 use tickcast::roles;
 
 fn main() -> ExitCode {
@@ -61,25 +61,26 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
 
 /// Runs a role on a runtime with a thread per core.
 fn run_role(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<Exit> {
-    let (loaded, levels) = start(common, role, flags)?;
+    let loaded = config::load(&common.input(role, Purpose::Run, flags))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
-    runtime.block_on(roles::run(role, &loaded.config, levels))?;
+    let log = &loaded.config.log;
+    let traces = log.otlp_endpoint.as_deref();
+    let traces = traces.map(|endpoint| Traces::start(endpoint, role.as_str(), runtime.handle().clone())).transpose()?;
+    let levels = logging::start(log, traces.as_ref())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let ended = runtime.block_on(roles::run(role, &loaded.config, levels));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
+    ended?;
     Ok(Exit::Ok)
 }
 
 /// For commands that talk to a role.
 fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")
-}
-
-/// What every role begins with: its configuration, its log.
-fn start(common: &Common, role: Role, flags: Vec<Flag>) -> anyhow::Result<(Loaded, logging::Levels)> {
-    let loaded = config::load(&common.input(role, Purpose::Run, flags))?;
-    let levels = logging::start(&loaded.config.log)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok((loaded, levels))
 }
 
 /// Each part of a report where it belongs.

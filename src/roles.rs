@@ -5,6 +5,8 @@
 //! broker. A second signal ends the process at once.
 
 mod log_level;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +27,7 @@ use crate::cache::{Cache, Charts};
 use crate::config::{Config, Role};
 use crate::crash;
 use crate::gateway::{self, Gateway, Readers};
-use crate::logging::Levels;
+use crate::logging::{self, Levels};
 use crate::market::Symbol;
 use crate::ops::metrics::Exposition;
 use crate::ops::{self, Ops};
@@ -109,6 +111,7 @@ pub async fn run(role: Role, config: &Config, levels: Levels) -> Result<(), Role
 async fn start(role: Role, config: &Config, levels: Levels) -> Result<Parts, RoleError> {
     let started = Instant::now();
     let metrics = Exposition::install()?;
+    logging::register_metrics();
     let broker = broker::start(&config.broker)?;
     let (tasks, draining, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let process = format!("{role} (pid {})", std::process::id());

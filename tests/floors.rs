@@ -77,11 +77,14 @@ const IMPURE: [&str; 9] = [
 ];
 
 /// Crates that one place alone may name.
-const ONE_PLACE: [(&str, &[&str]); 4] = [
+const ONE_PLACE: [(&str, &[&str]); 7] = [
     ("fred", &["src/broker/redis/"]),
     ("tungstenite", &["src/protocol/", "src/cli/tail"]),
     ("mio", &["src/gateway/"]),
-    ("reqwest", &["src/provider/", "src/gateway/auth"]),
+    ("reqwest", &["src/provider/", "src/gateway/auth", "src/logging/traces"]),
+    ("opentelemetry", &["src/logging/traces"]),
+    ("opentelemetry_otlp", &["src/logging/traces"]),
+    ("opentelemetry_sdk", &["src/logging/traces"]),
 ];
 
 struct Source {

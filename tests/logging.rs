@@ -39,14 +39,14 @@ impl Written {
 }
 
 fn log(level: &str, format: Format) -> Log {
-    Log { level: level.parse().expect("a level"), format }
+    Log { level: level.parse().expect("a level"), format, otlp_endpoint: None }
 }
 
 #[test]
 fn an_event_is_one_line_whatever_is_in_it() {
     for format in [Format::Text, Format::Json] {
         let written = Written::default();
-        let (subscriber, _levels) = logging::subscriber(&log("info", format), written.clone(), false);
+        let (subscriber, _levels) = logging::subscriber(&log("info", format), written.clone(), false, None);
         tracing::subscriber::with_default(subscriber, || {
             let forged = "AAPL\r\n2026-01-01T00:00:00Z  INFO tickcast: all is well";
             tracing::warn!(symbol = %forged, "unknown symbol {forged}");
@@ -60,7 +60,7 @@ fn an_event_is_one_line_whatever_is_in_it() {
 #[test]
 fn json_has_level_and_message_where_collectors_look() {
     let written = Written::default();
-    let (subscriber, _levels) = logging::subscriber(&log("info", Format::Json), written.clone(), false);
+    let (subscriber, _levels) = logging::subscriber(&log("info", Format::Json), written.clone(), false, None);
     tracing::subscriber::with_default(subscriber, || {
         let span = tracing::info_span!("connection", id = 7);
         span.in_scope(|| tracing::info!(code = 4409, "closed"));
@@ -76,7 +76,7 @@ fn json_has_level_and_message_where_collectors_look() {
 #[test]
 fn the_level_can_be_changed_at_run_time() {
     let written = Written::default();
-    let (subscriber, levels) = logging::subscriber(&log("warn", Format::Text), written.clone(), false);
+    let (subscriber, levels) = logging::subscriber(&log("warn", Format::Text), written.clone(), false, None);
     tracing::subscriber::with_default(subscriber, || {
         for round in 0..3 {
             tracing::debug!(target: "tickcast::gateway", round, "heard");
@@ -96,7 +96,7 @@ fn the_level_can_be_changed_at_run_time() {
 #[test]
 fn a_panic_is_logged_with_its_place() {
     let written = Written::default();
-    let (subscriber, _levels) = logging::subscriber(&log("info", Format::Text), written.clone(), false);
+    let (subscriber, _levels) = logging::subscriber(&log("info", Format::Text), written.clone(), false, None);
     logging::log_panics();
     let line = line!() + 2;
     tracing::subscriber::with_default(subscriber, || {
@@ -106,4 +106,21 @@ fn a_panic_is_logged_with_its_place() {
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].contains(r"panicked: first\nsecond"), "{}", lines[0]);
     assert!(lines[0].contains(&format!("{}:{line}:", file!())), "{}", lines[0]);
+}
+
+#[test]
+fn spans_leave_the_log_as_it_is() {
+    let written = Written::default();
+    let (subscriber, levels) = logging::subscriber(&log("warn", Format::Text), written.clone(), false, None);
+    tracing::subscriber::with_default(subscriber, || {
+        let span = tracing::error_span!(target: "traces", "cycle", provider = "massive");
+        assert!(span.is_disabled(), "without a collector a span costs nothing");
+        span.in_scope(|| tracing::info!(target: "tickcast", "unheard"));
+        span.in_scope(|| tracing::warn!(target: "tickcast", "heard"));
+        levels.set(&"info".parse().expect("a level")).expect("the subscriber is there");
+        span.in_scope(|| tracing::info!(target: "tickcast", "heard now"));
+    });
+    let lines = written.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("heard") && !line.contains("massive")), "{lines:#?}");
 }

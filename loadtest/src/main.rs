@@ -6,9 +6,10 @@
 //! - `scenario` the named runs; `cli` the flags; `run` one run from start to verdict, `report` what it found;
 //! - `plan`, `schedule`, `verify` who gets what and when, and what is missing: pure, known to all processes alike;
 //! - `update`, `frame`, `latency` the bytes and the clock readings: pure;
-//! - `client` the swarm of sockets, `source` the publisher and the floor's bare sender: a process each;
+//! - `client` the swarm of sockets, `source` the publisher and the floor's bare sender, `attack` hostile clients: a process each;
 //! - `host` starting and ending processes, `proc` what `/proc` says of them, `wire` what they say to each other.
 
+mod attack;
 mod cli;
 mod client;
 mod clock;
@@ -88,6 +89,7 @@ fn helper(args: &HelperArgs) -> anyhow::Result<ExitCode> {
         HelperKind::Swarm => client::swarm::run()?,
         HelperKind::Publisher => source::publisher::run()?,
         HelperKind::Sender => source::sender::run()?,
+        HelperKind::Attacker => attack::run()?,
         HelperKind::Exec { command } => host::launch::become_command(command)?,
     }
     Ok(ExitCode::SUCCESS)

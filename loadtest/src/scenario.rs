@@ -41,6 +41,8 @@ pub(crate) enum Scenario {
     Unwatched,
     /// S2 with one shard, then with two
     Shards,
+    /// 500 clients, in peace and under attack: stuck and half-open clients, floods, compression bombs
+    Hostile,
 }
 
 impl Scenario {
@@ -72,6 +74,7 @@ impl Scenario {
             Scenario::S4 => vec![s4("s4: all read", 0.0), s4("s4: 1 % stuck", 0.01)],
             Scenario::Unwatched => vec![unwatched()],
             Scenario::Shards => vec![shards(1), shards(2)],
+            Scenario::Hostile => vec![hostile("hostile: in peace", false), hostile("hostile: under attack", true)],
         }
     }
 
@@ -86,6 +89,7 @@ impl Scenario {
             }
             (Scenario::Shards, [one, two]) => compare_shards(one, two),
             (Scenario::Storm, [run]) => compare_storm(run),
+            (Scenario::Hostile, [peace, attack]) => compare_attack(peace, attack),
             (Scenario::Soak, [run]) => vec![growth(run)],
             _ => Vec::new(),
         };
@@ -104,6 +108,7 @@ pub(crate) fn s1() -> Spec {
         storm: None,
         reconnects_per_second: 0.0,
         resubscribes_per_second: 0.0,
+        attacked: false,
         idle_s: 0.0,
         warmup_s: 2.0,
         duration_s: 10.0,
@@ -157,6 +162,27 @@ fn unwatched() -> Spec {
     let mut spec = Spec { name: "unwatched".to_owned(), plan: plan(0, 500, 0, Spread::Uniform), ..s1() };
     spec.promises.counted_by_server = true;
     with_feed(spec, |feed| (feed.pace, feed.cycle) = (Pace::PerSecond(500_000.0), 100))
+}
+
+fn hostile(name: &str, attacked: bool) -> Spec {
+    let mut spec = Spec {
+        name: name.to_owned(),
+        plan: plan(500, 100, 5, Spread::Uniform),
+        attacked,
+        // Those that never read are cut after 10 s and come again, so that the window sees all of their life.
+        warmup_s: 12.0,
+        duration_s: 15.0,
+        ..s1()
+    };
+    // The documented limits: what holds attackers off. Healthy clients come from many addresses.
+    let env = [
+        ("LIMITS__CONNECTIONS_PER_IP", "256"),
+        ("LIMITS__CONNECTS_PER_IP_PER_SECOND", "20"),
+        ("LIMITS__CONNECT_BURST", "100"),
+        ("GATEWAY__SLOW_CLIENT_TIMEOUT_S", "10"),
+    ];
+    spec.server_env = env.map(|(name, value)| (format!("TICKCAST__{name}"), value.to_owned())).into();
+    with_feed(spec, |feed| (feed.pace, feed.bytes) = (Pace::PerSecond(200.0), 1_024))
 }
 
 fn shards(count: u32) -> Spec {
@@ -247,6 +273,23 @@ fn compare_stuck(well: &RunReport, stuck: &RunReport) -> Vec<Option<Comparison>>
         figure("memory held per stuck client", held, "bytes", Some(Bound::AtMost(65_536.0))),
         figure("stuck clients cut", cut, "%", Some(Bound::AtLeast(100.0))),
         figure("stuck clients cut after (median)", after, "s", None),
+    ]
+}
+
+fn compare_attack(peace: &RunReport, attack: &RunReport) -> Vec<Option<Comparison>> {
+    let p99 = |run: &RunReport| run.latency().map(|latency| latency.p99_ms);
+    let grown = |run: &RunReport| Some((run.memory.window_end? as f64 - run.memory.base? as f64) / 1_048_576.0);
+    let more = grown(attack).zip(grown(peace)).map(|(with, without)| with - without);
+    let files = attack.files.map(|files| files.left as f64 - files.base as f64);
+    vec![
+        figure(
+            "healthy p99, under attack against in peace",
+            ratio(p99(attack), p99(peace)),
+            "×",
+            Some(Bound::AtMost(2.0)),
+        ),
+        figure("memory that the attack took", more, "MiB", Some(Bound::AtMost(20.0))),
+        figure("files left open when everybody is gone", files, "", Some(Bound::AtMost(0.0))),
     ]
 }
 

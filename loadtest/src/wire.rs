@@ -200,6 +200,26 @@ pub(crate) struct SourceOutcome {
     pub(crate) window_writes: u64,
 }
 
+/// The job of hostile clients.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AttackJob {
+    pub(crate) target: SocketAddr,
+    pub(crate) path: String,
+    /// How many there are to subscribe to.
+    pub(crate) symbols: u32,
+}
+
+/// To hostile clients: enough.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AttackEnd;
+
+/// From hostile clients.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum AttackReport {
+    /// What became of each kind of them, and how often.
+    Done(Counts),
+}
+
 /// Writes `message` as a line to stdout.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use dashmap::DashMap;
 use hashbrown::DefaultHashBuilder;
-use metrics::counter;
+use metrics::{counter, describe_counter};
 
 use super::Front;
 use super::refusal::{Refusal, seconds};
@@ -57,6 +57,7 @@ struct Level {
 
 impl Buckets {
     pub(super) fn new(per_minute: NonZeroU32) -> Buckets {
+        describe_counter!("tickcast_rest_requests_total", "REST requests by route and HTTP status.");
         Buckets {
             per_minute,
             gap_us: 60_000_000 / u64::from(per_minute.get()),

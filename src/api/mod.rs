@@ -18,6 +18,7 @@ mod preload;
 mod quotes;
 mod refusal;
 mod sse;
+mod traced;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -126,6 +127,7 @@ pub fn router(front: Front) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn(secured))
+        .layer(from_fn(traced::traced))
         .with_state(front)
 }
 

@@ -35,6 +35,8 @@ pub enum Form {
     JwksUrl,
     /// An HTTP URL, or a path on the same host.
     ApiBase,
+    /// An HTTP URL that a path is added to.
+    Collector,
     /// A symbol.
     Symbol,
     /// A symbol with `*` for any run of characters.
@@ -78,6 +80,7 @@ impl Form {
             Form::BaseUrl => base_url(text),
             Form::JwksUrl => jwks_url(text),
             Form::ApiBase => api_base(text),
+            Form::Collector => collector(text),
             Form::Symbol => {
                 Symbol::parse(text).map(|symbol| symbol.to_string()).map_err(|e| format!("is no symbol: {e}"))
             }
@@ -103,6 +106,7 @@ impl Form {
             Form::BaseUrl => "http:// or https://, host, port".into(),
             Form::JwksUrl => "an https:// URL (http:// on loopback)".into(),
             Form::ApiBase => "an http:// or https:// URL, or a path that begins with /".into(),
+            Form::Collector => "an http:// or https:// URL without a query".into(),
             Form::Symbol => "1 to 32 of A-Z 0-9 . - _ : ^ = / & @".into(),
             Form::Pattern => "a symbol in which * matches any run of characters".into(),
             Form::Market => "PATTERN=EXCHANGE, one of nyse, nasdaq, nse, bse, crypto".into(),
@@ -217,6 +221,14 @@ fn api_base(text: &str) -> Result<String, String> {
     }
     // as it was written: it is told to clients, who add paths to it
     http_url(text).map(|_| text.into())
+}
+
+fn collector(text: &str) -> Result<String, String> {
+    let url = http_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a query; its path follows by itself".into());
+    }
+    Ok(url.as_str().trim_end_matches('/').into())
 }
 
 fn pattern(text: &str) -> Result<String, String> {
@@ -363,6 +375,22 @@ mod tests {
     fn the_api_base_is_a_url_or_a_path() {
         accepts(Form::ApiBase, &[("/api", "/api"), ("https://a.example/api", "https://a.example/api")]);
         refuses(Form::ApiBase, &[("//a.example", "not a URL"), ("a.example/api", "not a URL")]);
+    }
+
+    #[test]
+    fn a_collector_is_a_url_that_a_path_can_follow() {
+        accepts(
+            Form::Collector,
+            &[
+                ("http://127.0.0.1:4318/", "http://127.0.0.1:4318"),
+                ("https://a.example/otlp", "https://a.example/otlp"),
+            ],
+        );
+        refuses(
+            Form::Collector,
+            &[("127.0.0.1:4318", "not a URL"), ("grpc://a:4317", "neither"), ("http://me:pw@a", "user")],
+        );
+        refuses(Form::Collector, &[("http://a/?key=b", "query")]);
     }
 
     #[test]

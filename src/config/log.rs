@@ -1,4 +1,4 @@
-//! What is logged, and how. Writing it is `cli::logging`.
+//! What is logged, and how. Writing it is `logging`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +12,8 @@ pub struct Config {
     pub level: Level,
     /// How an event is written.
     pub format: Format,
+    /// The base URL of the collector that traces are sent to.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How an event is written; one line either way.

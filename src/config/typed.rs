@@ -44,6 +44,7 @@ pub(super) fn build(settings: &Settings) -> Config {
                 Some("json") => log::Format::Json,
                 _ => log::Format::Text,
             },
+            otlp_endpoint: read.text("log.otlp_endpoint").map(str::to_owned),
         },
     }
 }

@@ -22,6 +22,8 @@ use hyper::http;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use super::admission::{Admission, Permit, Refused, Turned};
 use super::body::Timely;
@@ -140,7 +142,7 @@ impl Desk {
             return refuse(&no_place(refused));
         }
         if handshake::is_for_socket(&head) {
-            return self.upgrade(&head, peer).await.unwrap_or_else(|refusal| refuse(&refusal));
+            return self.handshake(&head, peer).await;
         }
         let mut request = Request::from_parts(head, Body::new(Timely::new(body, self.front.handshake_timeout)));
         let extensions = request.extensions_mut();
@@ -158,6 +160,19 @@ impl Desk {
             Standing::Refused { why, .. } => Some(*why),
             Standing::Admitted(_) | Standing::Gone => None,
         }
+    }
+
+    async fn handshake(&self, head: &Parts, peer: Origin) -> Response<Body> {
+        let trace = info_span!(
+            target: "traces", parent: None, "handshake",
+            otel.kind = "server", http.response.status_code = Empty, refused = Empty,
+        );
+        let response = self.upgrade(head, peer).instrument(trace.clone()).await.unwrap_or_else(|refusal| {
+            trace.record("refused", refusal.reason);
+            refuse(&refusal)
+        });
+        trace.record("http.response.status_code", response.status().as_u16());
+        response
     }
 
     async fn upgrade(&self, head: &Parts, peer: Origin) -> Result<Response<Body>, Refusal> {

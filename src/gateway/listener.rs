@@ -145,17 +145,17 @@ impl Front {
     fn welcome(self: &Arc<Self>, stream: TcpStream, peer: IpAddr, tasks: &TaskTracker, stop: &CancellationToken) {
         let peer = self.trusted.origin(peer);
         let Some(standing) = stand(self.admission.knock(peer, self.clock.millis())) else { return reset(&stream) };
-        let (front, hangup) = (Arc::clone(self), stop.child_token());
+        let (front, stop) = (Arc::clone(self), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = front.serve(stream, peer, standing, Hangup(hangup.clone())) => {}
-                () = hangup.cancelled() => {}
+                () = front.serve(stream, peer, standing) => {}
+                () = stop.cancelled() => {}
             }
         });
     }
 
     /// Serves one connection: requests until it ends, or until one of them upgrades it.
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Origin, standing: Standing, hangup: Hangup) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Origin, standing: Standing) {
         // Both are hints: a socket without them works.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
@@ -167,7 +167,8 @@ impl Front {
         }) else {
             return;
         };
-        let door = Door::new(Arc::clone(&self), peer, standing, hangup);
+        let hangup = CancellationToken::new();
+        let door = Door::new(Arc::clone(&self), peer, standing, Hangup(hangup.clone()));
         // Holds the connection's place until its last byte has gone.
         let desk = door.desk();
         let mut connection = http1::Builder::new()
@@ -179,6 +180,7 @@ impl Front {
         let ended = tokio::select! {
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended.map_err(Ended::of),
             () = desk.unasked_until(deadline) => Err(Ended::Late),
+            () = hangup.cancelled() => return,
         };
         let parts = connection.into_parts();
         let mut wire = parts.io.into_inner();

@@ -93,8 +93,9 @@ impl FeedMetrics {
 
 /// Sets the gauges; called when somebody asks for the metrics.
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
-pub(super) fn set_gauges(connections: usize, subscriptions: u64, symbols: usize) {
+pub(super) fn set_gauges(connections: usize, max_connections: usize, subscriptions: u64, symbols: usize) {
     gauge!("tickcast_connections").set(connections as f64);
+    gauge!("tickcast_connections_max").set(max_connections as f64);
     gauge!("tickcast_subscriptions").set(subscriptions as f64);
     gauge!("tickcast_symbols").set(symbols as f64);
 }
@@ -111,6 +112,7 @@ pub(super) fn refused(reason: &'static str) {
 
 fn describe() {
     describe_gauge!("tickcast_connections", Unit::Count, "Open client connections.");
+    describe_gauge!("tickcast_connections_max", Unit::Count, "Client connections there may be.");
     describe_gauge!("tickcast_subscriptions", Unit::Count, "Subscriptions over all clients of this gateway.");
     describe_gauge!("tickcast_symbols", Unit::Count, "Distinct symbols with a subscriber on this gateway.");
     describe_counter!("tickcast_connections_refused_total", Unit::Count, "Connections refused before the upgrade.");
@@ -121,6 +123,7 @@ fn describe() {
     describe_counter!("tickcast_writes_total", Unit::Count, "Writes made to client sockets.");
     describe_counter!("tickcast_sent_bytes_total", Unit::Bytes, "Bytes written to client sockets.");
     describe_counter!("tickcast_conflated_total", Unit::Count, "Updates that gave way to a newer one of their symbol.");
+    describe_counter!("tickcast_control_messages_total", Unit::Count, "Control messages by action and outcome.");
     describe_counter!("tickcast_closes_total", Unit::Count, "Client connections that ended, by close code.");
     describe_counter!(
         "tickcast_feed_lagged_total",

@@ -346,7 +346,8 @@ impl Handle {
     /// Brings the gauges up to date, before metrics are read.
     pub fn set_gauges(&self) {
         let (symbols, subscriptions) = self.fanout.interest.census();
-        metrics::set_gauges(self.front.admission.open(), subscriptions, symbols);
+        let admission = &self.front.admission;
+        metrics::set_gauges(admission.open(), admission.max_open(), subscriptions, symbols);
         self.readers.set_gauges();
     }
 

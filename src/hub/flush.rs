@@ -110,6 +110,8 @@ impl Hub {
             let written = match self.counted(written) {
                 Ok(written) => written,
                 Err(error) => {
+                    // The next lane's would follow them, and pay for them.
+                    pieces.clear();
                     self.flush.pieces = pieces;
                     return Flush::Failed(error);
                 }

@@ -25,6 +25,8 @@ struct Socket {
     bytes: Vec<u8>,
     was_blocked: bool,
     closed: bool,
+    /// The next write finds the connection gone.
+    breaks: bool,
 }
 
 impl World {
@@ -76,7 +78,10 @@ impl World {
             Flush::Clean => {}
             Flush::Blocked { .. } => socket.was_blocked = true,
             Flush::Closed => socket.closed = true,
-            Flush::Failed(error) => panic!("{error}"),
+            Flush::Failed(_) => {
+                self.hub.detach(lane);
+                self.sockets.remove(&lane);
+            }
         }
     }
 
@@ -108,6 +113,9 @@ impl World {
 
 fn write(socket: &mut Socket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
     assert!(!socket.closed, "nothing is written after the close");
+    if socket.breaks {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
     let mut taken = 0;
     for slice in slices {
         let fits = slice.len().min(socket.room - taken);
@@ -224,6 +232,24 @@ fn replies_go_before_updates_and_after_the_cut_frame() {
     world.read(lane, usize::MAX);
     let kinds: Vec<_> = world.messages(lane).iter().map(|m| m.get("seq").cloned().unwrap_or_default()).collect();
     assert_eq!(kinds, [serde_json::json!(1), serde_json::Value::Null, serde_json::json!(2)]);
+}
+
+#[test]
+fn a_connection_found_broken_takes_nothing_from_those_after_it() {
+    let mut world = World::new();
+    let lanes = [world.connect(), world.connect()];
+    for lane in lanes {
+        world.hub.watch(lane, symbol("A"), LIVE_ONLY);
+    }
+    let (broken, sound) = (lanes[0], lanes[1]);
+    world.hub.reply(broken, frame::text(r#"{"type":"pong"}"#));
+    world.publish("A");
+    world.publish("A");
+    world.sockets.get_mut(&broken).unwrap().breaks = true;
+    world.sockets.get_mut(&sound).unwrap().room = 4;
+    world.flush();
+    world.read(sound, usize::MAX);
+    assert_eq!((world.sockets.len(), world.seqs(sound, "A")), (1, vec![1, 2]));
 }
 
 #[test]
@@ -406,6 +432,7 @@ enum Op {
     Publish(u8),
     Flush,
     Room(usize, usize),
+    Break(usize),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -420,7 +447,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => lane.clone().prop_map(Op::WatchAll),
         12 => name.prop_map(Op::Publish),
         6 => Just(Op::Flush),
-        4 => (lane, 0usize..120).prop_map(|(l, r)| Op::Room(l, r)),
+        4 => (lane.clone(), 0usize..120).prop_map(|(l, r)| Op::Room(l, r)),
+        1 => lane.prop_map(Op::Break),
     ];
     prop::collection::vec(op, 0..120)
 }
@@ -490,13 +518,19 @@ proptest! {
                     let (lane, _) = clients[at % count];
                     world.read(lane, room);
                 }
+                Op::Break(at) if !clients.is_empty() => {
+                    let (lane, _) = clients[at % count];
+                    world.sockets.get_mut(&lane).unwrap().breaks = true;
+                }
                 _ => {}
             }
+            clients.retain(|(lane, _)| world.sockets.contains_key(lane));
         }
         for (lane, _) in &clients {
             world.read(*lane, usize::MAX);
         }
         world.flush();
+        clients.retain(|(lane, _)| world.sockets.contains_key(lane));
         prop_assert_eq!(world.hub.queued(), 0);
         for (lane, client) in &clients {
             for s in 0..5 {

@@ -7,6 +7,7 @@ mod access;
 pub mod config;
 pub mod control;
 pub mod health;
+mod meters;
 pub mod metrics;
 mod routes;
 
@@ -29,6 +30,7 @@ use crate::cache::Cache;
 use crate::gateway;
 use crate::provider;
 use health::Watch;
+use meters::BrokerMeters;
 use metrics::{Exposition, UPKEEP};
 
 /// The longest request body.
@@ -105,6 +107,7 @@ impl Health {
     fn start(sources: Arc<Sources>, tasks: &TaskTracker, stop: &CancellationToken) -> Health {
         let watch = Watch::new();
         tasks.spawn(watch.clone().follow(sources.broker.status.clone(), stop.clone()));
+        tasks.spawn(BrokerMeters::register().follow(sources.broker.status.clone(), stop.clone()));
         Health { sources, watch }
     }
 

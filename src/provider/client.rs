@@ -11,6 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use super::vendor::{Body, Detail, Failure, Reply, Request};
 
@@ -90,6 +92,19 @@ impl Client {
         request: &Request,
         timeout: Duration,
     ) -> Result<Received, Failure> {
+        // Never with the path: its query may hold a key.
+        let trace = info_span!(
+            target: "traces", "vendor request",
+            otel.kind = "client", server.address = base, http.response.status_code = Empty,
+        );
+        let answer = self.exchange(base, request, timeout).instrument(trace.clone()).await;
+        if let Ok(answer) = &answer {
+            trace.record("http.response.status_code", answer.status);
+        }
+        answer
+    }
+
+    async fn exchange(&self, base: &str, request: &Request, timeout: Duration) -> Result<Received, Failure> {
         let url = [base, &request.target()].concat();
         let mut builder = match request.body() {
             Body::None => self.http.get(url),

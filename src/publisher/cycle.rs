@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::field::{Empty, debug as as_debug};
+use tracing::{Instrument as _, Span, debug, error, info_span};
 
 use super::Config;
 use super::answer::Answer;
@@ -35,8 +36,11 @@ use crate::protocol::control::State;
 use crate::provider::{Fetched, Left, Provider, Why};
 use crate::quota::schedule;
 
-/// How often the registry's whole list is read, to learn watcher counts and to heal missed events.
-const LIST_EVERY: Duration = Duration::from_secs(10);
+/// How often the registry's whole list is read, to learn watcher counts and to heal missed events. Reading it also subtracts
+/// gateways whose lease has run out: where no other gateway is left to do it, a killed one is gone after 9 s + 5 s, below the
+/// 15 s that the contract allows.
+const LIST_EVERY: Duration = Duration::from_secs(5);
+const _: () = assert!(broker::LEASE.as_secs() + LIST_EVERY.as_secs() < 15);
 /// How soon a list that could not be had is asked for again.
 const LIST_RETRY: Duration = Duration::from_secs(1);
 /// A provider that wants to be left alone for longer is asked whether it still does; that costs no call, and notices an
@@ -268,9 +272,8 @@ impl Cycle {
                     own.close(now).into_iter().for_each(|cost| board.note_cycle(cost));
                     break;
                 }
-                own.begin_fetch();
-                let (provider, symbols) = (Arc::clone(&board.provider), batch.clone());
-                let task = self.jobs.spawn(async move { Done::Fetched(provider.fetch(&symbols).await) });
+                let cycle = own.begin_fetch();
+                let task = self.jobs.spawn(fetch(Arc::clone(&board.provider), batch.clone(), cycle));
                 self.fetches.insert(task.id(), Fetch { lane, symbols: batch });
                 used = true;
             }
@@ -381,6 +384,21 @@ impl Cycle {
         board.expected.fetch_add(cost.expected, Ordering::Relaxed);
         own.end_fetch(cost, Instant::now()).into_iter().for_each(|cost| board.note_cycle(cost));
     }
+}
+
+/// Fetches, traced as a part of `cycle`.
+async fn fetch(provider: Arc<dyn Provider>, symbols: Vec<Symbol>, cycle: Span) -> Done {
+    let (name, asked) = (provider.name().as_str(), symbols.len());
+    let trace = info_span!(
+        target: "traces", parent: &cycle, "fetch",
+        provider = name, symbols = asked, quotes = Empty, calls = Empty, left = Empty,
+    );
+    let fetched = provider.fetch(&symbols).instrument(trace.clone()).await;
+    trace.record("quotes", fetched.quotes.len()).record("calls", fetched.calls);
+    if let Some(left) = &fetched.left {
+        trace.record("left", as_debug(&left.why));
+    }
+    Done::Fetched(fetched)
 }
 
 /// Half the shortest interval: a symbol polled out of turn is polled again in the next cycle or the one after, and the

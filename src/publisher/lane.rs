@@ -10,6 +10,8 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Span, info_span};
 
 use super::answer::Answer;
 use super::meters::LaneMeters;
@@ -21,11 +23,14 @@ pub(super) const MAX_FETCHES: usize = 16;
 
 /// See the module.
 pub(super) struct Lane {
+    provider: provider::Name,
     interval: Duration,
     next_cycle: Instant,
     /// The present cycle may have more to hand out.
     is_open: bool,
     cycle_began: Option<Instant>,
+    /// The present cycle's trace, once somebody was asked in it.
+    trace: Option<Span>,
     held_until: Option<Instant>,
     in_flight: usize,
     /// Since the last cycle's end: what a newcomer cost between two cycles is in the second.
@@ -36,10 +41,12 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(provider: provider::Name, interval: Duration, now: Instant) -> Lane {
         Lane {
+            provider,
             interval,
             next_cycle: now,
             is_open: false,
             cycle_began: None,
+            trace: None,
             held_until: None,
             in_flight: 0,
             cost: Cost::default(),
@@ -60,7 +67,7 @@ impl Lane {
     /// Begins all anew: somebody else polled meanwhile.
     pub(super) fn restart(&mut self, now: Instant) {
         (self.next_cycle, self.is_open, self.cycle_began) = (now, false, None);
-        self.cost = Cost::default();
+        (self.trace, self.cost) = (None, Cost::default());
     }
 
     /// Begins a cycle, and ends a hold, if it is time.
@@ -105,8 +112,20 @@ impl Lane {
         self.end_cycle(now)
     }
 
-    pub(super) const fn begin_fetch(&mut self) {
+    /// A fetch begins. What traces it as a part of the cycle, if one is under way.
+    pub(super) fn begin_fetch(&mut self) -> Span {
         self.in_flight += 1;
+        if self.cycle_began.is_none() {
+            return Span::none();
+        }
+        let provider = self.provider.as_str();
+        let cycle = || {
+            info_span!(
+                target: "traces", parent: None, "cycle",
+                provider, calls.expected = Empty, calls.actual = Empty,
+            )
+        };
+        self.trace.get_or_insert_with(cycle).clone()
     }
 
     /// A fetch ended, at this cost. What the cycle cost, if this ended one that cost something.
@@ -144,6 +163,9 @@ impl Lane {
         }
         self.meters.cycle(now - self.cycle_began.take()?);
         let cost = std::mem::take(&mut self.cost);
+        if let Some(trace) = self.trace.take() {
+            trace.record("calls.expected", cost.expected).record("calls.actual", cost.actual);
+        }
         (cost != Cost::default()).then_some(cost)
     }
 }

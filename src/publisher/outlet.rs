@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::leader::Ask;
 use super::seq::Sequence;
@@ -145,7 +146,15 @@ impl Outlet {
             ttl: self.cache.quote_ttl(quote.symbol),
         };
         let updates: Vec<Outgoing> = batch.iter().zip(first..).map(outgoing).collect();
-        let outcome = self.shared.broker.publish.publish(&updates, epoch).await;
+        let trace = info_span!(
+            target: "traces", parent: None, "publish", otel.kind = "producer", updates = updates.len(),
+            otel.status_code = Empty, otel.status_description = Empty,
+        );
+        let outcome = self.shared.broker.publish.publish(&updates, epoch).instrument(trace.clone()).await;
+        if let Err(error) = &outcome {
+            trace.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
+        }
+        drop(trace);
         self.shared.meters.publish(&outcome);
         match outcome {
             Ok(_) => {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+pub mod balancer;
 pub mod bench;
 pub mod binary;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod reports;
 pub mod switch;
 pub mod token;
 pub mod vendor;
+pub mod watcher;
 
 use std::time::Duration;
 

@@ -26,10 +26,16 @@ pub struct Role {
 impl Role {
     /// Starts `tickcast ARGS` and waits until its ops port serves, which is last.
     pub async fn start(args: &[&str]) -> Role {
+        Role::start_with(args, &[]).await
+    }
+
+    /// The same, with this environment.
+    pub async fn start_with(args: &[&str], env: &[(&str, &str)]) -> Role {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
             .args(args)
             .args(["--ops-port", "0", "--log-format", "json"])
             .env_clear()
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -96,6 +102,15 @@ impl Role {
     /// Any signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// It does nothing any more; the kernel goes on taking bytes for it.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Its process id.

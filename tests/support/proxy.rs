@@ -1,7 +1,7 @@
 //! A wire between clients and Redis that can be cut without either end noticing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,13 +20,19 @@ struct Wire {
     is_cut: watch::Sender<bool>,
     /// Nothing reaches connections that had subscribed before.
     swallow: AtomicBool,
+    /// What clients sent while it was cut, of each connection that did.
+    held: Mutex<Vec<Arc<[u8]>>>,
 }
 
 impl Proxy {
     pub async fn start(to: u16) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
-        let wire = Arc::new(Wire { is_cut: watch::Sender::new(false), swallow: AtomicBool::new(false) });
+        let wire = Arc::new(Wire {
+            is_cut: watch::Sender::new(false),
+            swallow: AtomicBool::new(false),
+            held: Mutex::default(),
+        });
         let shared = wire.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -50,6 +56,12 @@ impl Proxy {
 
     pub fn cut(&self) {
         self.wire.is_cut.send_replace(true);
+    }
+
+    /// Whether it holds bytes of a client with this text among them.
+    pub fn holds(&self, text: &str) -> bool {
+        let has_text = |bytes: &Arc<[u8]>| bytes.windows(text.len()).any(|word| word == text.as_bytes());
+        self.wire.held.lock().expect("nobody panics with it").iter().any(has_text)
     }
 
     pub fn join(&self) {
@@ -77,7 +89,7 @@ impl Wire {
                 if bytes[..read].windows(9).any(|word| word == b"SUBSCRIBE") {
                     has_subscribed.store(true, Ordering::SeqCst);
                 }
-                self.joined().await;
+                self.hold(&bytes[..read]).await;
                 if to_server.write_all(&bytes[..read]).await.is_err() {
                     return;
                 }
@@ -97,6 +109,17 @@ impl Wire {
             () = up => {}
             () = down => {}
         }
+    }
+
+    /// Holds what a client sent until the wire is joined.
+    async fn hold(&self, bytes: &[u8]) {
+        if !*self.is_cut.borrow() {
+            return;
+        }
+        let held: Arc<[u8]> = bytes.into();
+        self.held.lock().expect("nobody panics with it").push(Arc::clone(&held));
+        self.joined().await;
+        self.held.lock().expect("nobody panics with it").retain(|other| !Arc::ptr_eq(other, &held));
     }
 
     async fn joined(&self) {

@@ -123,6 +123,12 @@ impl RedisServer {
         self.child.wait().expect("the server was started here");
     }
 
+    /// SIGTERM: it says good-bye to nobody, but closes its sockets.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        self.child.wait().expect("the server was started here");
+    }
+
     /// Starts it again on its port, empty.
     pub async fn restart(&mut self) {
         let end = Instant::now() + DEADLINE;
@@ -227,6 +233,19 @@ impl RawConnection {
             "*" if count() < 0 => Reply::Nothing,
             "*" => Reply::List((0..count()).map(|_| self.reply()).collect()),
             _ => panic!("Redis answered {line:?}"),
+        }
+    }
+
+    /// What Redis sends by itself to a subscriber; however long that takes. None when it is gone.
+    pub fn next_message(&mut self) -> Option<Reply> {
+        loop {
+            match self.reader.fill_buf() {
+                Ok([]) => return None,
+                Ok(_) => return Some(self.reply()),
+                // The time-out of an answer is none of a message.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
         }
     }
 

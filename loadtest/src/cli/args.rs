@@ -240,6 +240,7 @@ pub(crate) enum HelperKind {
     Swarm,
     Publisher,
     Sender,
+    Attacker,
     Exec {
         #[arg(last = true, required = true)]
         command: Vec<String>,

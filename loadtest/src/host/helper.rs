@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::values::Cores;
-use crate::wire::{SourceReport, SwarmReport, read_line};
+use crate::wire::{AttackReport, SourceReport, SwarmReport, read_line};
 
 use super::guard::Guard;
 use super::launch;
@@ -19,6 +19,7 @@ use super::launch;
 pub(crate) enum Event {
     Swarm(usize, SwarmReport),
     Source(SourceReport),
+    Attack(AttackReport),
     /// A helper's stdout ended: it is gone, or said something unintelligible.
     Gone {
         kind: Kind,
@@ -32,6 +33,7 @@ pub(crate) enum Kind {
     Swarm,
     Publisher,
     Sender,
+    Attacker,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Kind::Swarm => "swarm",
             Kind::Publisher => "publisher",
             Kind::Sender => "sender",
+            Kind::Attacker => "attacker",
         }
     }
 }

@@ -49,6 +49,12 @@ pub(crate) struct RunReport {
     pub(crate) delivery: Option<DeliveryReport>,
     pub(crate) cpu: Option<CpuReport>,
     pub(crate) memory: MemoryReport,
+    /// The server's open files, where its process is known.
+    #[serde(default)]
+    pub(crate) files: Option<FilesReport>,
+    /// What became of hostile clients.
+    #[serde(default)]
+    pub(crate) attack: Counts,
     /// How much the server's own counters grew.
     pub(crate) counters: BTreeMap<String, f64>,
     /// Why the figures do not count: the load test was the limit.
@@ -196,6 +202,15 @@ pub(crate) struct MemoryReport {
     pub(crate) trend: Vec<(f64, u64)>,
     /// Beyond the base, after the idle time or else after connecting.
     pub(crate) per_connection: Option<f64>,
+}
+
+/// The server's open files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FilesReport {
+    /// Ready, nobody connected.
+    pub(crate) base: usize,
+    /// Everybody gone.
+    pub(crate) left: usize,
 }
 
 /// A figure that follows from several runs.

@@ -249,6 +249,8 @@ mod tests {
             delivery: None,
             cpu: None,
             memory: MemoryReport { idle: Some(1), per_connection: Some(per_connection), ..MemoryReport::default() },
+            files: None,
+            attack: BTreeMap::new(),
             counters: BTreeMap::new(),
             invalid,
             disturbed: Vec::new(),

@@ -90,6 +90,10 @@ fn render_run(out: &mut String, run: &RunReport) {
     }
     counted(&mut row, run);
     memory(&mut row, &run.memory);
+    if let (Some(files), true) = (run.files, run.spec.attacked) {
+        row("files", format!("{} with nobody connected, {} when everybody was gone", files.base, files.left));
+    }
+    run.attack.iter().for_each(|(what, count)| row("attack", format!("{what}: {}", group(*count))));
     run.notes.iter().for_each(|note| row("note", note.clone()));
     run.invalid.iter().for_each(|why| row("INVALID", why.clone()));
     run.disturbed.iter().for_each(|why| row("DISTURBED", why.clone()));

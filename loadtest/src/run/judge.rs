@@ -127,6 +127,11 @@ fn broken_bounds(run: &RunReport) -> Vec<String> {
     at_most("delivery", run.latency().map(|latency| latency.p99_ms), promises.p99_ms);
     let redis = run.publish.as_ref().and_then(|publish| publish.redis);
     at_most("Redis", redis.map(|latency| latency.p99_ms), promises.redis_p99_ms);
+    let panics: f64 =
+        run.counters.iter().filter(|(name, _)| name.starts_with("tickcast_panics_total")).map(|(_, n)| n).sum();
+    if panics > 0.0 {
+        broken.push(format!("the server panicked {panics} times"));
+    }
     if promises.counted_by_server {
         let published = run.publish.as_ref().map_or(0, |publish| publish.updates);
         match run.counters.get("tickcast_updates_received_total") {

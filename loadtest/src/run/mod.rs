@@ -53,6 +53,8 @@ pub(crate) fn run(spec: &Spec, setup: &Setup, host: &Host) -> anyhow::Result<Run
         delivery: None,
         cpu: None,
         memory: MemoryReport::default(),
+        files: None,
+        attack: BTreeMap::new(),
         counters: BTreeMap::new(),
         invalid: Vec::new(),
         disturbed: Vec::new(),
@@ -166,6 +168,9 @@ fn publish(
         let redis = host.redis.as_ref().context("no Redis to publish through")?;
         stand.start_publisher(spec, setup, redis)?;
     }
+    if spec.attacked {
+        stand.start_attack(spec, setup)?;
+    }
     let start = stand.clock.now() + HEAD_START;
     let window = start + seconds(spec.warmup_s)..start + seconds(spec.warmup_s + spec.duration_s);
     let Some(schedule) = spec.schedule(start) else { return Ok(()) };
@@ -198,6 +203,7 @@ fn publish(
         Some(source) => source,
         None => last_word(stand, window.end + SOURCE_PATIENCE)?,
     };
+    report.attack = stand.end_attack()?;
     let outcome = finish(spec, stand, source.published)?;
     report.memory.drained = stand.memory();
     let deliveries = if spec.plan.clients > 0 { outcome.window_updates } else { 0 };
@@ -252,6 +258,7 @@ fn leave(stand: &mut Stand<'_>, report: &mut RunReport) -> anyhow::Result<()> {
     stand.disconnect()?;
     stand.wait_until_all_left()?;
     report.memory.left = stand.memory();
+    report.files = stand.files();
     let clients = report.spec.plan.clients;
     let memory = &mut report.memory;
     if let (Some(base), Some(connected), true) = (memory.base, memory.idle.or(memory.connected), clients > 0) {

@@ -17,6 +17,8 @@ pub(crate) struct Cast {
     pub(crate) clients: Vec<u32>,
     pub(crate) publisher: Option<u32>,
     pub(crate) redis: Option<u32>,
+    /// Hostile clients: what they use is theirs, and neither the load test's limit nor a disturbance.
+    pub(crate) attacker: Option<u32>,
 }
 
 /// What all had used at a moment.
@@ -28,6 +30,7 @@ pub(crate) struct Sample {
     clients: Vec<Cpu>,
     publisher: Cpu,
     redis: Cpu,
+    attacker: Cpu,
     myself: Cpu,
     cores: Vec<Core>,
 }
@@ -42,6 +45,7 @@ impl Cast {
             clients: self.clients.iter().map(|&pid| cpu::used_by(&[pid])).collect(),
             publisher: one(&self.publisher),
             redis: one(&self.redis),
+            attacker: one(&self.attacker),
             myself: cpu::used_by(&[std::process::id()]),
             cores: cpu::cores(),
         }
@@ -58,7 +62,8 @@ impl Cast {
         let cores = to.cores.iter().zip(&from.cores);
         let busy_s: f64 = cores.clone().map(|(to, from)| to.busy_s - from.busy_s).sum();
         let myself = to.myself.since(from.myself);
-        let ours = server + clients.iter().copied().sum() + publisher + redis + myself;
+        let attacker = to.attacker.since(from.attacker);
+        let ours = server + clients.iter().copied().sum() + publisher + redis + attacker + myself;
         CpuReport {
             window_s: round3(window_s),
             server: (!self.server.is_empty()).then(|| ServerCpu {

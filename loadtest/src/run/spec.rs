@@ -22,6 +22,9 @@ pub(crate) struct Spec {
     /// Clients per second that leave and come again, that unsubscribe and subscribe again.
     pub(crate) reconnects_per_second: f64,
     pub(crate) resubscribes_per_second: f64,
+    /// Hostile clients do their worst from before the first update until the window ends.
+    #[serde(default)]
+    pub(crate) attacked: bool,
     /// How long all are connected before anything is published.
     pub(crate) idle_s: f64,
     /// Published before anything is measured.

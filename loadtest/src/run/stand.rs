@@ -16,9 +16,11 @@ use crate::host::server::{Server, Start};
 use crate::limits;
 use crate::proc::{family, memory};
 use crate::progress::Progress;
+use crate::report::FilesReport;
 use crate::update::seq_base;
 use crate::wire::{
-    Connect, ConnectOutcome, PublisherJob, SenderJob, SourceOutcome, SourceReport, SwarmJob, SwarmOrder, SwarmReport,
+    AttackEnd, AttackJob, AttackReport, Connect, ConnectOutcome, Counts, PublisherJob, SenderJob, SourceOutcome,
+    SourceReport, SwarmJob, SwarmOrder, SwarmReport,
 };
 
 use super::sample::Cast;
@@ -47,6 +49,7 @@ pub(crate) struct Stand<'a> {
     pub(crate) server: Option<Server>,
     source: Option<Helper>,
     source_done: bool,
+    attacker: Option<Helper>,
     swarms: Vec<Helper>,
     connected: Vec<u32>,
     updates: Vec<u64>,
@@ -71,6 +74,7 @@ impl<'a> Stand<'a> {
             server: None,
             source: None,
             source_done: false,
+            attacker: None,
             swarms: Vec::new(),
             connected: Vec::new(),
             updates: Vec::new(),
@@ -208,6 +212,34 @@ impl<'a> Stand<'a> {
         }
     }
 
+    /// Lets hostile clients loose.
+    pub(crate) fn start_attack(&mut self, spec: &Spec, setup: &Setup) -> anyhow::Result<()> {
+        let Some(server) = &self.server else { bail!("a floor has no server to attack") };
+        let job = AttackJob { target: server.target, path: setup.path.clone(), symbols: spec.plan.symbols };
+        let (events, pin) = (self.sender.clone(), setup.pins.client.as_ref());
+        self.attacker = Some(Helper::start(Kind::Attacker, &job, pin, events, Event::Attack)?);
+        Ok(())
+    }
+
+    /// Calls them back; what became of them.
+    pub(crate) fn end_attack(&mut self) -> anyhow::Result<Counts> {
+        let Some(attacker) = &mut self.attacker else { return Ok(Counts::new()) };
+        attacker.order(&AttackEnd)?;
+        let deadline = self.clock.now() + READY_WITHIN;
+        loop {
+            if let Event::Attack(AttackReport::Done(counts)) = self.wait_for(deadline, "hostile clients do not end")? {
+                self.attacker = None;
+                return Ok(counts);
+            }
+        }
+    }
+
+    /// The server's open files now and before anybody connected, where its process is known.
+    pub(crate) fn files(&self) -> Option<FilesReport> {
+        let left = family::open_files(&self.server_family);
+        (!self.server_family.is_empty()).then_some(FilesReport { base: self.base_files, left })
+    }
+
     /// Who is who, for CPU accounting.
     pub(crate) fn cast(&self) -> Cast {
         Cast {
@@ -215,6 +247,7 @@ impl<'a> Stand<'a> {
             clients: self.swarms.iter().map(Helper::pid).collect(),
             publisher: self.source.as_ref().filter(|_| !self.floor).map(Helper::pid),
             redis: self.redis_pid.filter(|_| !self.floor),
+            attacker: self.attacker.as_ref().map(Helper::pid),
         }
     }
 
@@ -335,6 +368,7 @@ impl<'a> Stand<'a> {
                     return Ok(Some(Event::Source(SourceReport::Done(outcome))));
                 }
                 Ok(Event::Gone { kind: Kind::Publisher, .. }) if self.source_done => {}
+                Ok(Event::Gone { kind: Kind::Attacker, .. }) if self.attacker.is_none() => {}
                 Ok(Event::Gone { kind, why }) => {
                     if let Some(server) = &mut self.server {
                         server.ensure_alive()?;

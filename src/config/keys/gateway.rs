@@ -332,4 +332,14 @@ pub(super) const LOG: &[Key] = &[
         "How an event is written: for people, or for log collectors.",
     )
     .flag("--log-format"),
+    Key::unset(
+        "log.otlp_endpoint",
+        Kind::Text(Form::Collector),
+        "nothing is traced",
+        "http://127.0.0.1:4318",
+        "OpenTelemetry collector that traces of cycles, fetches, publishes, requests and handshakes are sent to, as \
+         OTLP over HTTP with protobuf; /v1/traces follows by itself. Headers, sampling and names by the OTEL_… \
+         environment (docs/operations.md).",
+    )
+    .env(&["OTEL_EXPORTER_OTLP_ENDPOINT"]),
 ];

@@ -44,7 +44,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
          defaults where there is one.",
     ),
     ("cache", "Memory in front of Redis, for quotes, bars and symbol lists."),
-    ("log", "One event a line, on standard error."),
+    ("log", "One event a line, on standard error; traces to a collector."),
 ];
 
 /// Where people look for a key that has another place, or that is not a key of its own.
