@@ -243,7 +243,8 @@ fn a_connection_found_broken_takes_nothing_from_those_after_it() {
     }
     let (broken, sound) = (lanes[0], lanes[1]);
     world.hub.reply(broken, frame::text(r#"{"type":"pong"}"#));
-    (world.publish("A"), world.publish("A"));
+    world.publish("A");
+    world.publish("A");
     world.sockets.get_mut(&broken).unwrap().breaks = true;
     world.sockets.get_mut(&sound).unwrap().room = 4;
     world.flush();
