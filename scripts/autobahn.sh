@@ -20,7 +20,7 @@ obtain() {
     local codename=bullseye keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     command -v apt-get >/dev/null && command -v dpkg >/dev/null && [ -e "$keyring" ] || return 1
     python3 -m pip --version >/dev/null 2>&1 || return 1
-    rm -rf "$home"
+    rm -rf "$home"/{apt,debs,whl,root,env}
     mkdir -p "$home"/apt/{state/lists/partial,cache/archives/partial,etc} "$home"/{debs,whl}
     # The mirrors that this machine uses, one release back.
     local uris uri suite

@@ -1,6 +1,7 @@
 //! Who asks, and for what: the query, the token, the symbols a token covers.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -9,8 +10,11 @@ use axum::http::{HeaderMap, StatusCode};
 use super::Front;
 use super::refusal::Refusal;
 use crate::market::Symbol;
-use crate::protocol::auth::Access;
+use crate::protocol::auth::{Access, KEY_PATIENCE_MS, Unauthorized};
 use crate::protocol::request::read_list;
+
+/// When to come back with a token whose key is being fetched: as long as a socket would wait for it.
+const KEYS_AWAY: Duration = Duration::from_millis(KEY_PATIENCE_MS);
 
 /// A request's query, each name once; of several the last.
 pub(super) struct Asked {
@@ -44,6 +48,9 @@ impl Asked {
     pub(super) fn access(&self, front: &Front, headers: &HeaderMap) -> Result<Access, Refusal> {
         let token = bearer(headers).or(self.get("token").map(Cow::Borrowed));
         front.readers.access(token.as_deref()).map_err(|unauthorized| {
+            if unauthorized == Unauthorized::Unavailable {
+                return Refusal::later("keys_away", unauthorized.words(), KEYS_AWAY);
+            }
             let message = match &token {
                 Some(_) => unauthorized.to_string(),
                 None => "send a token as Authorization: Bearer or ?token=".to_owned(),

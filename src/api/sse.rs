@@ -59,12 +59,11 @@ pub(super) async fn sse(State(front): State<Front>, request: Request) -> Result<
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no connection to stream on"));
     };
     let name = format!("sse_{:012x}", fastrand::u64(..1 << 48));
-    let expires = if let Access::Granted { grant, .. } = &access { grant.expires } else { None };
     let hello = hello(&front, &name, &selection);
     let wish = StreamWish {
         symbols: selection.symbols,
         last_id: last_id(&head.headers, &asked),
-        expires,
+        expires: access.expires(),
         visitor: Visitor { name, peer, hangup },
     };
     let stream = front.readers.stream(wish).await.map_err(refuse)?;

@@ -109,6 +109,15 @@ impl Access {
         Access::Granted { grant: Box::new(grant), warned: false }
     }
 
+    /// When a new token is needed, where one was.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Access::Open | Access::Waiting { .. } => None,
+            Access::Granted { grant, .. } => grant.expires,
+        }
+    }
+
     /// Whether a symbol may be watched.
     #[must_use]
     pub fn covers(&self, symbol: Symbol) -> bool {

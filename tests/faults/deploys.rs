@@ -97,11 +97,16 @@ impl Life {
     }
 }
 
-/// Publishes as a publisher does, for as long as it is kept.
-fn publish(redis: &RedisServer) -> JoinHandle<()> {
+/// Publishes as a publisher does, for as long as it is kept. Notes the longest time between two quotes: what clients were
+/// without while there was none is the machine's doing.
+fn publish(redis: &RedisServer, longest: watch::Sender<Duration>) -> JoinHandle<()> {
     let mut connection = redis.connect();
     tokio::spawn(async move {
+        let mut last = Instant::now();
         for seq in 1_u64.. {
+            let gap = last.elapsed();
+            last = Instant::now();
+            longest.send_modify(|longest| *longest = gap.max(*longest));
             let json = format!(r#"{QUOTE},"symbol":"{SYMBOL}","data":{{"price":{seq}}},"seq":{seq}}}"#);
             connection.command(&["SET", &format!("cache:quote:{SYMBOL}"), &json]);
             connection.command(&["PUBLISH", UPDATES, &json]);
@@ -116,7 +121,8 @@ async fn a_rolling_restart_of_two_gateways_leaves_no_client_without_quotes() {
     let (clients, window_s) = wanted.map_or((200, 3), |clients: u32| (clients, 20));
     raise_open_files();
     let redis = RedisServer::start().await;
-    let publishing = publish(&redis);
+    let between_quotes = watch::Sender::new(Duration::ZERO);
+    let publishing = publish(&redis, between_quotes.clone());
     let window = format!("drain.window_s={window_s}");
     let many = ["connections_per_ip=100000", "connects_per_ip_per_second=100000", "connect_burst=100000"];
     let many = many.map(|limit| format!("limits.{limit}"));
@@ -160,7 +166,11 @@ async fn a_rolling_restart_of_two_gateways_leaves_no_client_without_quotes() {
     let told = lives.iter().map(|life| life.slots.len()).sum::<usize>();
     let worst = lives.iter().map(|life| life.longest_gap).max().unwrap();
     let refused = lives.iter().map(|life| life.refused).sum::<u32>();
-    eprintln!("{clients} clients, {told} slots, longest without quotes {worst:?}, {refused} refused tries");
+    let published = *between_quotes.borrow();
+    eprintln!(
+        "{clients} clients, {told} slots, longest without quotes {worst:?}, {refused} refused tries; between two quotes \
+         {published:?} at most"
+    );
     let late: Vec<_> = lives.iter().filter(|life| life.overtime > ALLOWED).collect();
     assert!(late.is_empty(), "{} without quotes for too long: {:#?}", late.len(), late[0]);
     let faults: Vec<_> = lives.iter().flat_map(|life| &life.faults).collect();

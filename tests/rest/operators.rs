@@ -12,6 +12,7 @@ async fn operators_see_the_cache_and_clear_it_and_quotes_come_back() {
     let role = Role::start(&args).await;
     let (public, ops) = (role.address(), role.ops);
     eventually("a quote", async || get(public, "/api/quotes/AAPL").await.status == 200).await;
+    eventually("it is watched", async || redis.members("subscriptions:active") == ["AAPL"]).await;
     get(public, "/api/bars/AAPL?range=1w").await;
     get(public, "/api/bars/AAPL?range=1w").await;
     let stats = role.ask("/cache/stats").await;

@@ -72,7 +72,7 @@ fn hold(field: &Field, many: usize, name: &str, begin: impl Fn() -> Result<Attac
                 }
             }
         }
-        std::thread::sleep(LOOK);
+        field.wait(LOOK);
     }
     for _ in held {
         field.count(name, "held to the end");
@@ -129,7 +129,7 @@ fn flood(field: &Field, kind: u8, name: &str, headers: &str, act: impl Fn(&mut A
             }
             Err(why) => field.count(name, &why),
         }
-        std::thread::sleep(PAUSE);
+        field.wait(PAUSE);
     }
 }
 
@@ -145,7 +145,7 @@ fn connects(field: &Field, kind: u8) {
             return;
         }
         let due = began + Duration::from_secs(1) * number / CONNECTS_PER_SECOND;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        field.wait(due.saturating_duration_since(Instant::now()));
     }
 }
 

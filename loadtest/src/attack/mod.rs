@@ -8,8 +8,8 @@ mod kinds;
 mod socket;
 
 use std::io::BufRead as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -19,13 +19,25 @@ use crate::wire::{AttackJob, AttackReport, Counts, read_line, report};
 /// What all attackers share.
 struct Field {
     job: AttackJob,
-    over: AtomicBool,
+    over: Mutex<bool>,
+    ended: Condvar,
     counts: Mutex<Counts>,
 }
 
 impl Field {
     fn goes_on(&self) -> bool {
-        !self.over.load(Ordering::Relaxed)
+        !*self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits so long, or until it is over.
+    fn wait(&self, time: Duration) {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.ended.wait_timeout_while(over, time, |over| !*over));
+    }
+
+    fn end(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.notify_all();
     }
 
     fn count(&self, kind: &str, what: &str) {
@@ -42,7 +54,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut lines = std::io::stdin().lock().lines();
     let job =
         lines.next().context("stdin ended before the job came; this command is for tickcast-loadtest's own use")?;
-    let field = Field { job: read_line(&job?)?, over: AtomicBool::new(false), counts: Mutex::default() };
+    let field =
+        Field { job: read_line(&job?)?, over: Mutex::new(false), ended: Condvar::new(), counts: Mutex::default() };
     limits::raise_open_files()?;
     std::thread::scope(|scope| {
         for (kind, attack) in (0_u8..).zip(kinds::ALL) {
@@ -50,7 +63,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             scope.spawn(move || attack(field, kind));
         }
         drop(lines.next());
-        field.over.store(true, Ordering::Relaxed);
+        field.end();
     });
     let counts = field.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
     report(&AttackReport::Done(counts))

@@ -60,7 +60,8 @@ fn read_by<V: Vendor>(mut vendor: V, symbols: &[&str], status: u16, headers: &He
                 for quote in &progress.quotes {
                     assert!(quote.price.is_positive(), "{quote:?}");
                     let json = quote.to_update_json(1, now);
-                    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+                    // By its grammar: numbers travel as the vendor wrote them, however large.
+                    assert!(serde_json::from_str::<&serde_json::value::RawValue>(&json).is_ok(), "{json}");
                 }
             }
             Err(failure) => drop(failure.to_string()),
