@@ -163,6 +163,7 @@ fn every_name_of_existing_deployments_sets_its_key() {
         ("TWELVE_DATA_API_KEY", "k", "providers.twelvedata.api_key", "\"***\""),
         ("JWT_SECRET", "0123456789abcdef0123456789abcdef", "auth.jwt_secret", "\"***\""),
         ("JWKS_URL", "https://id.example/keys", "auth.jwks_url", "\"https://id.example/keys\""),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318", "log.otlp_endpoint", "\"http://c:4318\""),
         ("ADMIN_TOKEN", "t", "ops.admin_token", "\"***\""),
         ("API_BASE", "https://api.example/api", "gateway.api_base", "\"https://api.example/api\""),
     ];
