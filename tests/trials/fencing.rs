@@ -19,7 +19,10 @@ const LATE: usize = 666;
 
 async fn publisher(redis: &RedisServer, vendor: &MockVendor) -> Role {
     let (url, mut args) = (redis.url(), settings(&vendor.url()));
-    for setting in ["providers.massive.per_minute=100000", "publisher.interval_s=0.2"] {
+    // The answer must not be given up for being late: it is what is tested.
+    let settings =
+        ["providers.massive.per_minute=100000", "providers.massive.timeout_s=300", "publisher.interval_s=0.2"];
+    for setting in settings {
         args.extend(["--set".to_owned(), setting.to_owned()]);
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
