@@ -1,7 +1,5 @@
 //! The kinds of attack: each runs until it is over, on a thread and an address of its own.
 
-#![expect(clippy::disallowed_methods, reason = "an attack keeps its own pace; nothing tells it when")]
-
 use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
