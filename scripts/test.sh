@@ -33,17 +33,9 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 step "Rust tests"
 cargo test --workspace --locked --quiet
 
-<<<<<<< HEAD
 step "alert rules"
 promtool check config deploy/prometheus/prometheus.yml >/dev/null
 promtool test rules deploy/prometheus/alerts_test.yml >/dev/null
-=======
-step "RFC 6455: Autobahn, lite"
-conformance=0
-AUTOBAHN_TIMEOUT=300 scripts/autobahn.sh lite || conformance=$?
-# It cannot be obtained everywhere.
-case $conformance in 0) ;; 77) echo "skipped" ;; *) exit "$conformance" ;; esac
->>>>>>> wt-faults
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
