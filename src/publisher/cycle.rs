@@ -4,7 +4,8 @@
 //! [lane](super::lane) says when its next cycle begins; a symbol's first watcher does not wait for it. Without demand nobody
 //! is called.
 //!
-//! Polls only while this publisher leads and knows what is paused. A lease that ran out counts as none, unless the broker is
+//! Polls only while this publisher leads, knows what is paused, and has asked what the [former leader](super::heritage)
+//! polled. A lease that ran out counts as none, unless the broker is
 //! known to be away: then nobody can take over, and polling goes on. The loop itself waits for nothing: fetches and
 //! broker calls are tasks of its own, all awaited here; their number is bounded by the lanes.
 
@@ -14,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -24,6 +26,7 @@ use tracing::{Instrument as _, Span, debug, error, info_span};
 use super::Config;
 use super::answer::Answer;
 use super::control::Command;
+use super::heritage;
 use super::hours::{Clock, Hours};
 use super::lane::Lane;
 use super::router::Lanes;
@@ -46,6 +49,8 @@ const LIST_RETRY: Duration = Duration::from_secs(1);
 /// A provider that wants to be left alone for longer is asked whether it still does; that costs no call, and notices an
 /// operator who reset its budget.
 const LONGEST_HOLD: Duration = Duration::from_secs(30);
+/// The cycle's time of its own start: what a former leader polled lies before it.
+const PAST: Duration = Duration::from_secs(86_400);
 /// How often budgets are read for `/stats` and metrics, while they are used.
 const BUDGET_EVERY: Duration = Duration::from_secs(10);
 
@@ -65,6 +70,8 @@ pub(super) struct Cycle {
     budget_at: Instant,
     /// While leading.
     epoch: Option<Epoch>,
+    /// Leads, and does not know yet what its predecessor polled.
+    is_heir: bool,
 }
 
 /// A fetch under way.
@@ -76,7 +83,8 @@ struct Fetch {
 /// What a task brought.
 enum Done {
     Fetched(Fetched),
-    List(broker::Result<Vec<(Symbol, u64)>>),
+    /// Who watches what, and how old the cached quotes are if that was to be found out.
+    List(broker::Result<Vec<(Symbol, u64)>>, Option<Vec<(Symbol, Duration)>>),
     Budgets,
 }
 
@@ -100,7 +108,7 @@ impl Cycle {
         let hours = Hours::new(config.listings.clone(), config.closed_stretch.min(most), clock());
         let mut wanted = Wanted::new(Arc::clone(&shared), cache, hours, min_age);
         for &symbol in config.pinned.iter().chain(&config.indices) {
-            wanted.keep(symbol, Duration::ZERO);
+            wanted.keep(symbol, PAST);
         }
         Cycle {
             shared,
@@ -115,6 +123,7 @@ impl Cycle {
             list_at: now,
             budget_at: now,
             epoch: None,
+            is_heir: false,
         }
     }
 
@@ -148,7 +157,7 @@ impl Cycle {
             }
             for event in events.drain(..) {
                 match event {
-                    Event::Message(_, payload) => self.wanted.hear(&payload, self.started.elapsed()),
+                    Event::Message(_, payload) => self.wanted.hear(&payload, self.at(Instant::now())),
                     Event::Resumed | Event::Lagged(_) => self.list_at = Instant::now(),
                     Event::Interrupted => {}
                 }
@@ -162,13 +171,18 @@ impl Cycle {
         self.jobs.shutdown().await;
     }
 
+    /// `now` as [`Wanted`] counts time.
+    fn at(&self, now: Instant) -> Duration {
+        PAST + (now - self.started)
+    }
+
     fn wake_at(&self) -> Instant {
         let idle = Instant::now() + LIST_EVERY;
         if self.epoch.is_none() {
             return idle;
         }
-        let polls =
-            self.holds_lease() && self.shared.paused.borrow().as_ref().is_some_and(|state| !state.is_all_paused());
+        let is_paused = self.shared.paused.borrow().as_ref().is_none_or(State::is_all_paused);
+        let polls = self.holds_lease() && !is_paused && !self.is_heir;
         let lanes = self.lanes.iter().filter(|_| polls).map(Lane::wake_at);
         let list = self.listing.is_none().then_some(self.list_at);
         lanes.chain(list).min().unwrap_or(idle)
@@ -202,6 +216,8 @@ impl Cycle {
                 lane.restart(now);
             }
         }
+        // What the former one polled is asked for at once, but not by a list that is under way.
+        self.is_heir = epoch.is_some() && (before.is_none() || self.is_heir);
         if epoch.is_none() {
             self.jobs.abort_all();
         }
@@ -209,7 +225,7 @@ impl Cycle {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Refresh(symbols) => self.wanted.refresh(symbols, self.started.elapsed()),
+            Command::Refresh(symbols) => self.wanted.refresh(symbols, self.at(Instant::now())),
             Command::SetInterval(lane, interval) => {
                 let now = Instant::now();
                 for (i, other) in self.lanes.iter_mut().enumerate() {
@@ -217,7 +233,7 @@ impl Cycle {
                         other.set_interval(interval, now);
                     }
                 }
-                self.wanted.set_min_age(min_age(&self.lanes), self.started.elapsed());
+                self.wanted.set_min_age(min_age(&self.lanes), self.at(Instant::now()));
             }
         }
     }
@@ -230,8 +246,15 @@ impl Cycle {
         self.wanted.begin_list();
         // An interruption in between brings it forward again.
         self.list_at = Instant::now() + LIST_EVERY;
-        let registry = Arc::clone(&self.shared.broker.registry);
-        let task = self.jobs.spawn(async move { Done::List(registry.watched().await) });
+        let (registry, store) = (Arc::clone(&self.shared.broker.registry), Arc::clone(&self.shared.broker.store));
+        let heir = self.is_heir.then(|| (self.wanted.kept(), Timestamp::now()));
+        let task = self.jobs.spawn(async move {
+            let list = registry.watched().await;
+            let (Ok(watched), Some((mut symbols, now))) = (&list, heir) else { return Done::List(list, None) };
+            symbols.extend(watched.iter().map(|(symbol, _)| *symbol));
+            let ages = heritage::ages(&*store, &symbols, now).await;
+            Done::List(list, Some(ages))
+        });
         self.listing = Some(task.id());
     }
 
@@ -241,15 +264,16 @@ impl Cycle {
             self.list_at = self.list_at.min(Instant::now() + LIST_RETRY);
         }
         let list = list.inspect_err(|error| debug!(%error, "who watches what could not be read")).ok();
-        self.wanted.end_list(list, self.started.elapsed());
+        self.wanted.end_list(list, self.at(Instant::now()));
     }
 
     /// Starts what is due.
     fn poll(&mut self) {
         let paused = self.shared.paused.borrow().clone();
-        let Some(paused) = paused.filter(|state| !state.is_all_paused() && self.holds_lease()) else { return };
+        let polls = !self.is_heir && self.holds_lease();
+        let Some(paused) = paused.filter(|state| !state.is_all_paused() && polls) else { return };
         let now = Instant::now();
-        let at = now - self.started;
+        let at = self.at(now);
         self.wanted.keep_hours((self.clock)(), at);
         for lane in &mut self.lanes {
             lane.turn(now);
@@ -306,7 +330,15 @@ impl Cycle {
     fn take_in(&mut self, done: Result<(Id, Done), JoinError>) {
         match done {
             Ok((id, Done::Fetched(fetched))) => self.settle(id, fetched),
-            Ok((_, Done::List(list))) => self.end_list(list),
+            Ok((_, Done::List(list, ages))) => {
+                // One that was asked for before the lead was taken says nothing about it.
+                self.is_heir &= list.is_ok() && ages.is_none();
+                self.end_list(list);
+                let now = self.at(Instant::now());
+                for (symbol, age) in ages.into_iter().flatten() {
+                    self.wanted.inherit(symbol, age, now);
+                }
+            }
             Ok((_, Done::Budgets)) => {}
             Err(failed) => self.lose(&failed),
         }
@@ -330,7 +362,7 @@ impl Cycle {
     /// Takes in what a fetch got.
     fn settle(&mut self, id: Id, mut fetched: Fetched) {
         let Some(Fetch { lane, symbols }) = self.fetches.remove(&id) else { return };
-        let now = self.started.elapsed();
+        let now = self.at(Instant::now());
         self.settle_lane(lane, symbols.len(), &fetched);
         self.settle_symbols(lane, symbols, |symbol| Answer::about(symbol, &fetched));
         if !self.shared.role().is_leading() {
@@ -350,7 +382,7 @@ impl Cycle {
 
     /// Takes symbols back from `lane`; those that another provider may have go there at once, not with its next cycle.
     fn settle_symbols(&mut self, lane: schedule::Lane, symbols: Vec<Symbol>, answer: impl Fn(Symbol) -> Answer) {
-        let now = self.started.elapsed();
+        let now = self.at(Instant::now());
         let paused = self.shared.paused.borrow().clone().unwrap_or_default();
         self.note_away(&paused);
         for symbol in symbols {

@@ -17,6 +17,7 @@ pub mod config;
 mod control;
 mod cycle;
 pub mod demand;
+mod heritage;
 pub mod hours;
 mod lane;
 pub mod leader;

@@ -83,6 +83,16 @@ impl Wanted {
         self.count();
     }
 
+    /// What is polled whether or not anyone watches.
+    pub(super) fn kept(&self) -> Vec<Symbol> {
+        self.kept.iter().copied().collect()
+    }
+
+    /// Another publisher's quote of `symbol` is this old.
+    pub(super) fn inherit(&mut self, symbol: Symbol, age: Duration, now: Duration) {
+        self.schedule.inherit(symbol, now.saturating_sub(age), now);
+    }
+
     /// Takes in an event of the subscriptions channel.
     pub(super) fn hear(&mut self, payload: &[u8], now: Duration) {
         if let Some(change) = self.demand.event(payload) {

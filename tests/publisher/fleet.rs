@@ -79,3 +79,22 @@ async fn seq_rises_over_a_restart_even_at_once_and_after_a_lost_record() {
         if run % 2 == 0 { publisher.stop().await } else { publisher.kill().await }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_first_polls_what_its_predecessor_did_not_get_to() {
+    let (broker, vendor) = (embedded(), Vendor::moving());
+    let gateway = Gateway::watching(&broker, "g", &["A", "B"]).await;
+    let former = Running::start("p1", &broker, vendor.clone(), &config());
+    let mut updates = listen(&broker, Channel::Updates);
+    next(&mut updates).await;
+    former.kill().await;
+    let polled = vendor.asked().len();
+    gateway.set("C", 1).await;
+    let _heir = Running::start("p2", &broker, vendor.clone(), &config());
+    next(&mut updates).await;
+    assert_eq!(vendor.asked()[polled].1, ["C"], "the others' quotes are new");
+    next(&mut updates).await;
+    let mut then = vendor.asked()[polled + 1].1.clone();
+    then.sort_unstable();
+    assert_eq!(then, ["A", "B", "C"]);
+}

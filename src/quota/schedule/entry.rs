@@ -123,6 +123,13 @@ impl Entry {
         (self.cold, self.asked_for) = (false, false);
     }
 
+    /// Somebody else's call of `asked` answered for it.
+    pub(super) fn inherit(&mut self, asked: Duration) {
+        if self.flight.is_none() && !self.asked_for && (self.cold || asked > self.since) {
+            (self.cold, self.since) = (false, asked);
+        }
+    }
+
     /// Notes when demand went away, or that it is back.
     pub(super) fn note_demand(&mut self, now: Duration) {
         match (self.demand(), self.left) {

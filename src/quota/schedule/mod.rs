@@ -237,6 +237,12 @@ impl Schedule {
         self.change(symbol, now, |entry| entry.land(outcome, asked, lane, &config, now));
     }
 
+    /// `symbol` was refreshed by another process, which asked for it at `asked`. Nothing happens to one that is handed out
+    /// or that is to be polled in any case, nor to one that is not known.
+    pub fn inherit(&mut self, symbol: Symbol, asked: Duration, now: Duration) {
+        self.change(symbol, now, |entry| entry.inherit(asked));
+    }
+
     /// How long until a symbol waits to be handed out; zero when one does. `None` when nothing is watched.
     #[must_use]
     pub fn next_due(&self, now: Duration) -> Option<Duration> {

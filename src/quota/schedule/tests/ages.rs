@@ -102,3 +102,24 @@ fn a_closed_markets_symbols_wait_longer_and_weigh_less() {
     assert_eq!(schedule.next(1, at(66)), ["CLOSED"], "the market opened");
     schedule.check();
 }
+
+#[test]
+fn what_another_process_refreshed_is_as_old_as_its_call_was() {
+    let mut schedule = schedule();
+    schedule.inherit(symbol("NOBODYS"), at(90), at(100));
+    for name in ["OLD", "NEW", "NONE", "WANTED", "OUT"] {
+        schedule.watch(name, 1, at(100));
+    }
+    schedule.refresh(symbol("WANTED"), at(100)).unwrap();
+    assert_eq!(schedule.next_batch(LANE, 1, at(100), |name| name == symbol("OUT")).len(), 1);
+    for (name, asked) in [("OLD", 50), ("NEW", 97), ("WANTED", 97), ("OUT", 97)] {
+        schedule.inherit(symbol(name), at(asked), at(100));
+    }
+    assert_eq!(schedule.counts(), Counts { watched: 5, cold: 2, waiting: 3, in_flight: 1 });
+    let mut cold = schedule.poll(2, Outcome::Refreshed, at(100));
+    cold.sort_unstable();
+    assert_eq!(cold, ["NONE", "WANTED"]);
+    assert_eq!(schedule.poll(9, Outcome::Refreshed, at(100)), ["OLD"]);
+    schedule.inherit(symbol("OLD"), at(60), at(101));
+    assert_eq!(schedule.next_due(at(101)), Some(at(1)), "NEW rests until 102; older news of OLD changes nothing");
+}
