@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::feed::Fanout;
+use super::fanout::Fanout;
 use crate::broker::{Channel, GatewayId, Publish, keys};
 use crate::protocol::control::{self, Control, Scope, State};
 use crate::protocol::publication::Notice;

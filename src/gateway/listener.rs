@@ -30,7 +30,7 @@ use super::bounded_log::BoundedLog;
 use super::clock::Clock;
 use super::config::Config;
 use super::door::{Accepted, Door, Hangup, Standing};
-use super::feed::ShardDoor;
+use super::fanout::ShardDoor;
 use super::forwarded::{Origin, Trusted, read_proxy_header};
 use super::handshake::Upgrade;
 use super::metrics;

@@ -18,6 +18,7 @@ mod clock;
 pub mod config;
 mod control;
 mod door;
+mod fanout;
 mod feed;
 mod forwarded;
 mod handshake;
@@ -27,6 +28,7 @@ mod listener;
 mod metrics;
 pub mod readers;
 mod shard;
+mod snapshots;
 mod tls;
 mod wire;
 
@@ -63,12 +65,13 @@ use crate::protocol::session::{Rate, Rules, Talk, Wildcard};
 use admission::{Admission, MAX_TURNED};
 use auth::Auth;
 use clock::Clock;
-use feed::{Fanout, ShardDoor, Snapshots};
+use fanout::{Fanout, ShardDoor};
 use forwarded::Trusted;
 use inbox::{Inbox, Order, Wake};
 use listener::Front;
 use readers::Seat;
 use shard::Shard;
+use snapshots::Snapshots;
 use tls::Certificate;
 use tokio_rustls::TlsAcceptor;
 
@@ -272,7 +275,7 @@ impl Handle {
             feed::run(Arc::clone(&shared), feed, to_control.clone(), token.clone())
         });
         let (shared, token) = (Arc::clone(fanout), stop.clone());
-        contain("fetch", tasks, stop, move || feed::fetch(Arc::clone(&shared), token.clone()));
+        contain("snapshots", tasks, stop, move || snapshots::run(Arc::clone(&shared), token.clone()));
         let (seat, token) = (Arc::clone(&self.seat), stop.clone());
         contain("readers", tasks, stop, move || readers::run(Arc::clone(&seat), token.clone()));
         let controlled = Arc::new(control::Controlled {

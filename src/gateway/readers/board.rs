@@ -21,7 +21,7 @@ use super::held::{Held, Touched};
 use super::mail::{Mail, Said};
 use super::stream::{Stream, lock};
 use super::{Known, Origin, Resume, Visitor, customer};
-use crate::gateway::feed::Fanout;
+use crate::gateway::fanout::Fanout;
 use crate::gateway::shard::Description;
 use crate::hub::{Arrival, Watched};
 use crate::market::Symbol;

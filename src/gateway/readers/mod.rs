@@ -29,6 +29,7 @@ pub use mail::Said;
 pub(super) use seat::{Seat, run};
 
 use crate::broker::EPOCH_ORIGIN_S;
+use crate::gateway::snapshots;
 use crate::market::Symbol;
 use crate::protocol::auth::{Access, Unauthorized, Verify};
 use crate::protocol::publication::Publication;
@@ -195,7 +196,7 @@ impl Readers {
         let unknown: Vec<Symbol> =
             symbols.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(symbol, _)| *symbol).collect();
         // What cannot be read now is brought when the broker is back.
-        let whole = self.seat.fanout.look_up(&unknown).await;
+        let whole = snapshots::look_up(&self.seat.fanout, &unknown).await;
         let now = Timestamp::now();
         let resume = Resume { last_id, alone: symbols.len() == 1, max_epoch: epoch_at(now) + SKEW_S };
         let lives = expires.map(|expires| Duration::try_from(expires.duration_since(now)).unwrap_or_default());

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Spans};
 use super::metrics::ReaderMetrics;
-use crate::gateway::feed::{Fanout, ShardDoor};
+use crate::gateway::fanout::{Fanout, ShardDoor};
 use crate::gateway::inbox::{self, Order, TakeUpdates, Waiting};
 use crate::hub::Arrival;
 use crate::market::Symbol;

@@ -103,10 +103,10 @@ mod tests {
     use crate::gateway::admission::{Admission, Verdict};
     use crate::gateway::clock::Clock;
     use crate::gateway::config::tests::limits;
-    use crate::gateway::feed::Snapshots;
     use crate::gateway::forwarded::Origin;
     use crate::gateway::inbox::{Inbox, Order};
     use crate::gateway::shard::{Adopted, ClientId, Parts};
+    use crate::gateway::snapshots::Snapshots;
     use crate::hub::Watched;
     use crate::protocol::auth::{Access, Grant, Unauthorized, Verify};
     use crate::protocol::message::Selection;

@@ -34,10 +34,10 @@ use mio::{Events, Poll, Token, Waker};
 use tracing::error;
 
 use super::clock::Clock;
-use super::feed::Snapshots;
 use super::inbox::{Inbox, State, Wake};
 use super::interest::Interest;
 use super::metrics::ShardMetrics;
+use super::snapshots::Snapshots;
 use crate::hub::{FlushStats, Hub, LaneId, Watched};
 use crate::protocol::message::{Close, CloseCode};
 use crate::protocol::publication::Notice;
