@@ -110,7 +110,8 @@ fn origin_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let host = rest.split(['/', '?', '#']).next()?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    (matches!(scheme, "http" | "https") && !host.is_empty() && host.chars().all(plain)).then(|| &url[..scheme.len() + 3 + host.len()])
+    (matches!(scheme, "http" | "https") && !host.is_empty() && host.chars().all(plain))
+        .then(|| &url[..scheme.len() + 3 + host.len()])
 }
 
 #[cfg(test)]
