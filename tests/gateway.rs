@@ -4,10 +4,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use support::client::{Client, eventually};
 use support::gateway::{config, start};
+use support::switch::Switch;
 use tickcast::broker::{Broker, Channel, Epoch, GatewayId, Lead, Outgoing, Timing, memory};
 use tickcast::gateway::Gateway;
 use tickcast::market::Symbol;
@@ -26,7 +28,18 @@ impl World {
 
     async fn with(config: tickcast::gateway::Config) -> World {
         let broker = memory::start(Timing::default());
-        let gateway = start(&config, &broker).await;
+        World::of(&config, broker.clone(), &broker).await
+    }
+
+    /// With a line between the broker and the gateway.
+    async fn on_a_line() -> (World, Arc<Switch>) {
+        let broker = memory::start(Timing::default());
+        let (line, far) = Switch::new(&broker);
+        (World::of(&config(), broker, &far).await, line)
+    }
+
+    async fn of(config: &tickcast::gateway::Config, broker: Broker, far: &Broker) -> World {
+        let gateway = start(config, far).await;
         let handle = gateway.handle();
         eventually("the feed is up", async || handle.summary().feed_connected).await;
         World { broker, gateway }
@@ -133,6 +146,36 @@ async fn a_client_chooses_its_id_on_the_path() {
     assert_eq!(connected["clientId"], "desk-7");
     assert_eq!(connected["limits"], serde_json::json!({"symbols": 1024, "message_bytes": 65536}));
     assert_eq!(connected["ping_interval_s"], 25);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_missed_reaches_even_a_subscriber_who_is_not_counted_yet() {
+    let (world, line) = World::on_a_line().await;
+    let mut client = world.watching(&["B"]).await;
+    // Counts are told 50 ms apart: that of A will be when all this is over.
+    client.subscribe(&["A"]).await;
+    world.publish(r#"{"type":"price_update","symbol":"A","seq":1}"#).await;
+    assert_eq!(client.next().await["seq"], 1);
+    line.cut();
+    assert_eq!(client.next().await["status"], "degraded");
+    world.publish_cached("A", r#"{"type":"price_update","symbol":"A","seq":2}"#).await;
+    line.mend();
+    let missed = client.next_of("price_update").await;
+    assert_eq!((&missed["seq"], &missed["snapshot"]), (&2.into(), &true.into()));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_subscribes_while_the_broker_is_away_gets_the_cached_quote_on_its_return() {
+    let (world, line) = World::on_a_line().await;
+    world.publish_cached("A", r#"{"type":"price_update","symbol":"A","seq":1}"#).await;
+    let mut client = world.watching(&["B"]).await;
+    line.cut();
+    assert_eq!(client.next().await["status"], "degraded");
+    client.subscribe(&["A"]).await;
+    line.mend();
+    assert_eq!(client.next_of("price_update").await["seq"], 1);
     world.stop().await;
 }
 

@@ -43,13 +43,21 @@ impl Snapshots {
     pub(super) fn ask(&self, shard: u16, symbols: Vec<Symbol>) {
         let mut asked = self.lock();
         for symbol in symbols {
-            let shards = asked.entry(symbol).or_default();
-            if !shards.contains(&shard) {
-                shards.push(shard);
-            }
+            add(asked.entry(symbol).or_default(), shard);
         }
         drop(asked);
         self.wake.notify_one();
+    }
+
+    /// Keeps what could not be brought for the next try, where it is still wanted.
+    fn ask_again(&self, unanswered: HashMap<Symbol, Vec<u16>>, is_wanted: impl Fn(Symbol) -> bool) {
+        let mut asked = self.lock();
+        for (symbol, shards) in unanswered {
+            if is_wanted(symbol) {
+                let again = asked.entry(symbol).or_default();
+                shards.into_iter().for_each(|shard| add(again, shard));
+            }
+        }
     }
 
     /// Asks for the last known quotes of everything watched, for every watcher who has an older one.
@@ -72,6 +80,12 @@ impl Snapshots {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Symbol, Vec<u16>>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(shards: &mut Vec<u16>, shard: u16) {
+    if !shards.contains(&shard) {
+        shards.push(shard);
     }
 }
 
@@ -99,7 +113,11 @@ pub(super) async fn run(fanout: Arc<Fanout>, stop: CancellationToken) {
             failed = true;
         }
         let asked = std::mem::take(&mut *fanout.snapshots.lock());
-        failed |= !bring_asked(&fanout, asked).await;
+        if !bring_asked(&fanout, &asked).await {
+            // Brought twice does no harm; not at all, there would be nothing until the next update.
+            fanout.snapshots.ask_again(asked, |symbol| fanout.is_watched(fanout.hash(symbol)));
+            failed = true;
+        }
         // Without a link there is nothing to hurry for: its return asks for a recovery.
         if failed && fanout.link.is_connected() {
             tokio::select! {
@@ -114,7 +132,7 @@ pub(super) async fn run(fanout: Arc<Fanout>, stop: CancellationToken) {
 async fn recover(fanout: &Fanout) -> bool {
     let gap = fanout.snapshots.gaps.load(Ordering::Acquire);
     control::restore(fanout).await;
-    let symbols = fanout.interest.watched();
+    let symbols = Vec::from_iter(fanout.watched());
     for chunk in symbols.chunks(KEYS_PER_READ) {
         let Some(found) = read_cached(fanout, chunk).await else { return false };
         for publication in found {
@@ -130,9 +148,9 @@ async fn recover(fanout: &Fanout) -> bool {
     true
 }
 
-async fn bring_asked(fanout: &Fanout, asked: HashMap<Symbol, Vec<u16>>) -> bool {
+async fn bring_asked(fanout: &Fanout, asked: &HashMap<Symbol, Vec<u16>>) -> bool {
     let mut missing = Vec::new();
-    for (symbol, shards) in &asked {
+    for (symbol, shards) in asked {
         let known = fanout.last_of(*symbol);
         match known {
             Some(publication) => bring(fanout, shards, &publication),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tickcast::broker::{
     Broker, BrokerError, Budget, Channel, Epoch, Event, Feed, Feeds, GatewayId, Lead, Leadership, Ledger, Outgoing,
     Publish, Quota, Registry, Result, Status, Store, Stored, Taken,
@@ -66,6 +67,10 @@ impl Feed for SwitchFeed {
                 biased;
                 _ = self.up.changed() => {
                     let up = *self.up.borrow_and_update();
+                    // What was published while it was cut did not come through, whoever ran first.
+                    while up && self.feed.next(events).now_or_never().is_some() {
+                        events.clear();
+                    }
                     events.push(if up { Event::Resumed } else { Event::Interrupted });
                     return;
                 }
