@@ -1,9 +1,10 @@
-// Tokens against the real gateway's token list; expiry against a fake, until the gateway checks JWTs.
+// Tokens and JWTs against the real gateway.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { startFakeAuth } from "../support/fake-api.js";
+import { setTimeout as delay } from "node:timers/promises";
 import { startGateway } from "../support/gateway.js";
+import { JWT_SECRET, jwt } from "../support/jwt.js";
 import { startRedis } from "../support/redis.js";
 import { Stage } from "../support/stage.js";
 import { until, untilPrice, untilState, update } from "../support/wait.js";
@@ -64,20 +65,32 @@ test("no token where one is needed ends the client after the server's patience",
   assert.deepEqual([client.connection.code, errors], [4401, ["unauthorized", "closed"]]);
 });
 
-test("FAKE: a token that expires is renewed in place, or replaced by reconnecting at once", async () => {
-  const fake = stage.keep(await startFakeAuth(), (server) => server.close());
-  let issued = 0;
+test("a token about to expire is renewed in place", async () => {
+  const jwts = stage.keep(await startGateway(redis, [`auth.jwt_secret=${JWT_SECRET}`]), (started) => started.end());
+  const asked = [];
+  const token = ({ renew }) => jwt(asked.push(renew) === 1 ? 2 : 3600);
+  const client = stage.client(jwts.ws, { token });
+  await getsQuotes(client);
+  const { clientId } = client.connection;
+  await delay(2500); // past the first one's end
+  await getsQuotes(client);
+  assert.equal(client.connection.clientId, clientId, "on the same connection");
+  assert.deepEqual(asked, [false, true]);
+});
+
+test("a token that could not be renewed ends its connection, and another is made at once", async () => {
+  const jwts = stage.keep(await startGateway(redis, [`auth.jwt_secret=${JWT_SECRET}`]), (started) => started.end());
+  let asked = 0;
   const token = () => {
-    fake.good.add(`t${++issued}`);
-    return `t${issued}`;
+    if (++asked === 2) throw new Error("the application's server is away");
+    return jwt(asked === 1 ? 2 : 3600);
   };
-  const client = stage.client(fake.ws, { token, symbols: ["A"] });
-  await untilPrice(client, "A", 1);
-  fake.warn();
-  await until(client, "a second token", () => fake.seen.length === 2, ["B"]);
-  assert.equal(client.connection.clientId, "client_fake");
-  assert.equal(fake.subscribed.flat().filter((symbol) => symbol === "A").length, 1, "on the same connection");
-  fake.expire();
-  await untilPrice(client, "A", 3);
-  assert.deepEqual(fake.seen, ["t1", "t2", "t3"]);
+  const client = stage.client(jwts.ws, { token, backoff: { minMs: 600_000, maxMs: 600_000 } });
+  const lost = [];
+  client.on("state", ({ state, code }) => state === "waiting" && lost.push(code));
+  await getsQuotes(client);
+  const { clientId } = client.connection;
+  await until(client, "another connection", () => client.connection.clientId && client.connection.clientId !== clientId);
+  await getsQuotes(client);
+  assert.deepEqual([lost, asked], [[4401], 3]);
 });
