@@ -143,6 +143,10 @@ impl Side {
             *place = Sub { flags: place.flags & QUEUED, ..sub };
             return free;
         }
+        if self.subs.len() == self.subs.capacity() {
+            // Half as much again: doubling would leave a third of what idle clients cost unused.
+            self.subs.reserve_exact((self.subs.len() / 2).max(3));
+        }
         self.subs.push(sub);
         sub_id(self.subs.len() - 1)
     }

@@ -64,7 +64,7 @@ pub(super) enum Phase {
     /// The close frame is on its way.
     Closing { code: u16, deadline_ms: u64 },
     /// The close frame is out; waiting for the peer to end.
-    Lingering { code: u16, deadline_ms: u64, discarded: usize },
+    Lingering { code: u16, deadline_ms: u64, discarded: u32 },
 }
 
 impl Phase {

@@ -57,7 +57,7 @@ const FLUSHES_PER_TURN: usize = 512;
 /// How long a close frame, and then the peer's own goodbye, is waited for.
 const CLOSE_GRACE_MS: u64 = 2000;
 /// How much a peer may still send after our close before the socket is reset.
-const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_BYTES: u32 = 1024 * 1024;
 /// Between two reports of what is watched.
 const REPORT_MS: u64 = 50;
 

@@ -50,7 +50,7 @@ impl Shard {
             Phase::Open => {}
             Phase::Closing { .. } => return,
             Phase::Lingering { discarded, .. } => {
-                *discarded += length;
+                *discarded = discarded.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
                 if *discarded > LINGER_BYTES {
                     self.reset(lane);
                 }
