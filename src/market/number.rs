@@ -103,7 +103,8 @@ impl fmt::Debug for Number {
     }
 }
 
-/// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+/// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`, and no larger than what its readers' numbers hold (RFC 8259 §6
+/// suggests IEEE 754 doubles; a browser would read 1e999 as infinity).
 fn is_json_number(text: &str) -> bool {
     if text.len() > MAX_NUMBER_BYTES {
         return false;
@@ -125,7 +126,7 @@ fn is_json_number(text: &str) -> bool {
     if let Some(exponent) = rest.strip_prefix(b"e").or_else(|| rest.strip_prefix(b"E")) {
         let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
         let places = digits(exponent);
-        return places > 0 && places == exponent.len();
+        return places > 0 && places == exponent.len() && text.parse().is_ok_and(f64::is_finite);
     }
     rest.is_empty()
 }
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "-", "NaN", "1.", "1e", "0x10", "1 2", "--1", "Infinity", "1.2.3"] {
+        for text in ["", "-", "NaN", "1.", "1e", "0x10", "1 2", "--1", "Infinity", "1.2.3", "1e999", "88199.91e999000"]
+        {
             assert_eq!(Number::parse(text), Err(NumberError), "{text}");
         }
         assert!(Number::parse(&"1".repeat(41)).is_err());
@@ -176,7 +178,7 @@ mod tests {
         fn a_number_is_always_json(text in "[-+0-9.,eE% ]{0,24}") {
             if let Ok(number) = Number::parse(&text) {
                 prop_assert!(serde_json::from_str::<&RawValue>(number.as_str()).is_ok());
-                prop_assert!(serde_json::from_str::<serde_json::Number>(number.as_str()).is_ok() || number.as_str().contains(['e', 'E']));
+                prop_assert!(serde_json::from_str::<serde_json::Number>(number.as_str()).is_ok());
             }
         }
     }
