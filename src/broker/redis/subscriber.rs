@@ -34,8 +34,8 @@ use crate::broker::inbox::{ChannelSet, Hub};
 use crate::broker::{Channel, Result};
 
 /// Messages the client library holds for us. A single Redis delivers at most 500,000/s to one connection, so this is
-/// 130 ms in which the task may not run. It costs 10 MiB.
-const LIBRARY_QUEUE: usize = 65_536;
+/// at least 65 ms in which the task may not run. It costs 5 MiB, and the allocator keeps what a few lost connections had.
+const LIBRARY_QUEUE: usize = 32_768;
 /// Messages handed on at a time, so that a flood does not keep the probes waiting: about 1 ms.
 const MAX_BATCH: usize = 1024;
 /// Intervals in a row without any message, after which a connection is taken for dead.

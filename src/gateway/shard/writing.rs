@@ -21,12 +21,15 @@ impl Shard {
             if self.now.mono_ms < since + window {
                 return;
             }
-            self.dirty_since_ms = None;
         }
         for _ in 0..FLUSHES_PER_TURN {
             if !self.flush_one() {
                 break;
             }
+        }
+        // What does not fit into this turn goes out in the next, not after another window.
+        if !self.hub.is_dirty() {
+            self.dirty_since_ms = None;
         }
         self.hub.take_flush_stats(&mut self.stats);
         if !self.stats.finished_us.is_empty() {
