@@ -91,7 +91,7 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::time::Duration;
@@ -139,6 +139,21 @@ mod tests {
         }
     }
 
+    /// What a shard of a test is made of.
+    pub(in crate::gateway::shard) fn parts() -> Parts {
+        Parts {
+            index: 0,
+            rules: Arc::new(rules()),
+            clock: Clock::start(),
+            watched: Arc::new(Watched::new(DefaultHashBuilder::default())),
+            interest: Arc::default(),
+            snapshots: Arc::new(Snapshots::default()),
+            flush_window: Duration::ZERO,
+            slow_client_timeout: Duration::from_secs(3600),
+            stale_after: Duration::ZERO,
+        }
+    }
+
     struct Stand {
         inbox: Arc<Inbox>,
         watched: Arc<Watched>,
@@ -149,18 +164,8 @@ mod tests {
 
     impl Stand {
         fn start() -> Stand {
-            let watched = Arc::new(Watched::new(DefaultHashBuilder::default()));
-            let parts = Parts {
-                index: 0,
-                rules: Arc::new(rules()),
-                clock: Clock::start(),
-                watched: Arc::clone(&watched),
-                interest: Arc::default(),
-                snapshots: Arc::new(Snapshots::default()),
-                flush_window: Duration::ZERO,
-                slow_client_timeout: Duration::from_secs(3600),
-                stale_after: Duration::ZERO,
-            };
+            let parts = parts();
+            let watched = Arc::clone(&parts.watched);
             let (shard, inbox) = Shard::new(parts).unwrap();
             let thread = std::thread::spawn(move || shard.run());
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -119,3 +119,29 @@ impl Shard {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::shard::crash::tests::parts;
+    use crate::protocol::publication::{Coding, Dialect, Form};
+
+    #[test]
+    fn all_that_waited_for_a_window_goes_out_after_it_over_as_many_turns_as_it_takes() {
+        let window = Duration::from_secs(3600);
+        let (mut shard, _inbox) = Shard::new(crate::gateway::shard::Parts { flush_window: window, ..parts() }).unwrap();
+        // Their sockets are gone, so that each takes one failed write.
+        for _ in 0..=FLUSHES_PER_TURN {
+            let lane = shard.hub.attach(Form { dialect: Dialect::default(), coding: Coding::Plain });
+            shard.connections.push(None);
+            shard.hub.reply(lane, Box::from(*b"x"));
+        }
+        shard.flush();
+        assert!(shard.dirty_since_ms.is_some() && shard.timeout() > Some(window / 2), "it gathers");
+        shard.now.mono_ms += millis(window);
+        shard.flush();
+        assert!(shard.hub.is_dirty(), "more than a turn's worth waited");
+        shard.flush();
+        assert!(!shard.hub.is_dirty() && shard.dirty_since_ms.is_none());
+    }
+}
