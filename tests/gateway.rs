@@ -167,6 +167,37 @@ async fn what_was_missed_reaches_even_a_subscriber_who_is_not_counted_yet() {
 }
 
 #[tokio::test]
+async fn the_first_quote_of_a_symbol_reaches_its_subscriber_even_if_its_publication_was_missed() {
+    let (world, line) = World::on_a_line().await;
+    let mut client = world.watching(&["B"]).await;
+    client.subscribe(&["A"]).await;
+    line.cut();
+    assert_eq!(client.next().await["status"], "degraded");
+    world.publish_cached("A", r#"{"type":"price_update","symbol":"A","seq":1}"#).await;
+    line.mend();
+    assert_eq!(client.next_of("price_update").await["seq"], 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_after_the_broker_did_gets_no_quote_from_before_it_went() {
+    let (world, line) = World::on_a_line().await;
+    let mut client = world.watching(&["A"]).await;
+    world.publish(r#"{"type":"price_update","symbol":"A","seq":1}"#).await;
+    assert_eq!(client.next().await["seq"], 1);
+    assert_eq!(client.ask(r#"{"action":"unsubscribe","symbol":"A"}"#).await["type"], "unsubscribed");
+    line.cut();
+    assert_eq!(client.next().await["status"], "degraded");
+    world.publish_cached("A", r#"{"type":"price_update","symbol":"A","seq":2}"#).await;
+    line.mend();
+    assert_eq!(client.next().await["status"], "ok");
+    // Told before the recovery began; what else is brought comes after it.
+    client.subscribe(&["A"]).await;
+    while client.next_of("price_update").await["seq"] != 2 {}
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn who_subscribes_while_the_broker_is_away_gets_the_cached_quote_on_its_return() {
     let (world, line) = World::on_a_line().await;
     world.publish_cached("A", r#"{"type":"price_update","symbol":"A","seq":1}"#).await;

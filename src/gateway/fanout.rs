@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
@@ -118,16 +118,6 @@ impl Fanout {
 
     pub(super) fn is_watched(&self, hash: u64) -> bool {
         self.shards.iter().any(|shard| shard.watched.may_watch(hash))
-    }
-
-    /// Every symbol with a watcher. Counts take their time from shard to interest; of a symbol that was published, the
-    /// filter and what is remembered know at once. One that was not is asked for ([`Snapshots::ask`]).
-    pub(super) fn watched(&self) -> HashSet<Symbol> {
-        let mut symbols: HashSet<Symbol> = self.interest.watched().into_iter().collect();
-        let last = self.last();
-        let watched = last.updates.values().filter(|publication| self.is_watched(publication.hash()));
-        symbols.extend(watched.map(|publication| publication.symbol()));
-        symbols
     }
 
     pub(super) fn hash(&self, symbol: Symbol) -> u64 {

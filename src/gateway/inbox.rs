@@ -49,6 +49,8 @@ pub(super) enum Order {
     },
     /// Close every client at once and end.
     Stop,
+    /// Bring [`Interest`](super::interest::Interest) up to date, now.
+    Report(oneshot::Sender<()>),
     /// Describe the open connections.
     Describe(oneshot::Sender<Vec<super::shard::Description>>),
     /// Panic, which nothing else can be asked to.

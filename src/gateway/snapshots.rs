@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::control;
 use super::fanout::Fanout;
+use super::inbox::Order;
 use crate::broker::keys;
 use crate::hub::Arrival;
 use crate::market::Symbol;
@@ -24,6 +26,9 @@ use crate::protocol::publication::Publication;
 const KEYS_PER_READ: usize = 500;
 /// Between two tries to read the store.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// A shard's turn takes milliseconds.
+const REPORTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Shards' requests for cached quotes.
 #[derive(Default)]
@@ -128,11 +133,25 @@ pub(super) async fn run(fanout: Arc<Fanout>, stop: CancellationToken) {
     }
 }
 
+/// Every symbol with a watcher who may have missed something. Shards tell their counts now and then; here each is asked, and
+/// who subscribes after it answered asks the store for itself.
+async fn watched(fanout: &Fanout) -> Vec<Symbol> {
+    // What nobody watches now may be out of date: whoever watches it next is to ask the store.
+    fanout.sweep();
+    for shard in &fanout.shards {
+        let (answer, reported) = oneshot::channel();
+        shard.inbox.order(Order::Report(answer));
+        // One that has ended has no watchers; one that hangs must not keep the others waiting.
+        let _ = timeout(REPORTS_WITHIN, reported).await;
+    }
+    fanout.interest.watched()
+}
+
 /// Reads every watched symbol's cached quote. What is newer than what was sent goes to all its watchers.
 async fn recover(fanout: &Fanout) -> bool {
     let gap = fanout.snapshots.gaps.load(Ordering::Acquire);
     control::restore(fanout).await;
-    let symbols = Vec::from_iter(fanout.watched());
+    let symbols = watched(fanout).await;
     for chunk in symbols.chunks(KEYS_PER_READ) {
         let Some(found) = read_cached(fanout, chunk).await else { return false };
         for publication in found {

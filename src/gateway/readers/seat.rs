@@ -138,6 +138,8 @@ fn obey(board: &mut Board, order: Order, now_ms: u64) {
         Order::Stop => board.end_all(),
         #[cfg(test)]
         Order::Panic => panic!("asked to"),
+        // Its counts are told as they change.
+        Order::Report(answer) => _ = answer.send(()),
         Order::Describe(answer) => {
             // Nobody waits for the answer any more: nothing to do about it.
             let _ = answer.send(board.describe(now_ms));

@@ -69,6 +69,10 @@ impl Shard {
             Order::Stop => self.stopping = true,
             #[cfg(test)]
             Order::Panic => panic!("asked to"),
+            Order::Report(answer) => {
+                self.report_interest();
+                let _ = answer.send(());
+            }
             Order::Describe(answer) => {
                 let now_ms = self.now.mono_ms;
                 let describe = |connection: &Connection| connection.describe(&self.hub, now_ms);

@@ -232,8 +232,12 @@ impl Shard {
     fn report(&mut self) {
         self.metrics.count(self.hub.counters());
         if self.hub.has_changed() && self.now.mono_ms >= self.reported_at_ms + REPORT_MS {
-            self.reported_at_ms = self.now.mono_ms;
-            self.parts.interest.set(self.parts.index, &self.hub.take_changed());
+            self.report_interest();
         }
+    }
+
+    fn report_interest(&mut self) {
+        self.reported_at_ms = self.now.mono_ms;
+        self.parts.interest.set(self.parts.index, &self.hub.take_changed());
     }
 }
