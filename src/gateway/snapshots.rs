@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::control;
-use super::fanout::Fanout;
+use super::fanout::{Fanout, ShardDoor};
 use super::inbox::Order;
 use crate::broker::keys;
 use crate::hub::Arrival;
@@ -138,10 +138,14 @@ pub(super) async fn run(fanout: Arc<Fanout>, stop: CancellationToken) {
 async fn watched(fanout: &Fanout) -> Vec<Symbol> {
     // What nobody watches now may be out of date: whoever watches it next is to ask the store.
     fanout.sweep();
-    for shard in &fanout.shards {
+    let ask = |shard: &ShardDoor| {
         let (answer, reported) = oneshot::channel();
         shard.inbox.order(Order::Report(answer));
-        // One that has ended has no watchers; one that hangs must not keep the others waiting.
+        reported
+    };
+    // All at once, then each answer. One that has ended has no watchers; one that hangs must not keep the others waiting.
+    let reports: Vec<_> = fanout.shards.iter().map(ask).collect();
+    for reported in reports {
         let _ = timeout(REPORTS_WITHIN, reported).await;
     }
     fanout.interest.watched()
