@@ -18,7 +18,7 @@ mod lane;
 mod pace;
 
 #[cfg(test)]
-mod model_tests;
+mod tests;
 
 use std::sync::Arc;
 
