@@ -41,8 +41,6 @@ use pace::Pacer;
 pub const MAX_QUEUED: usize = 1 << 20;
 /// Most topics kept for wildcard watchers alone; later symbols are delivered to them but have no snapshot.
 pub const MAX_WILD_TOPICS: usize = 1 << 16;
-/// A topic with more watchers is a large audience: its writes take turns with everybody else's.
-pub const LARGE_AUDIENCE: usize = 1024;
 
 /// A shard's board and outboxes.
 pub struct Hub {
@@ -231,7 +229,7 @@ impl Hub {
         }
         let freshness = if arrival == Arrival::Live { Freshness::Live } else { Freshness::Snapshot };
         let item = self.chain.hold(Item::Update(Arc::clone(publication)));
-        let large = self.board.audience(topic) > LARGE_AUDIENCE;
+        let large = self.dirty.is_large(self.board.audience(topic));
         let (first, then) = self.board.watchers_in_turn(topic);
         for watcher in first.iter().chain(then) {
             let (lane, sub) = (watcher.lane(), watcher.sub());

@@ -27,6 +27,9 @@ use super::resp::{Reply, put_command, read_reply};
 
 /// Bytes that may wait for Redis' socket.
 const UNSENT_BYTES: usize = 1 << 20;
+/// Messages that are due within this time go out together, so that a high rate does not cost the core that publisher, Redis and
+/// clients share a wake-up a message. Latency counts from when each was due all the same.
+const GRAIN: Ns = 1_000_000;
 /// How long Redis may take to answer the last messages.
 const LAST_REPLIES: Ns = 10_000_000_000;
 
@@ -101,8 +104,11 @@ impl Publisher {
                 }
             }
             let may_write = !all_written && self.unsent.len() < UNSENT_BYTES;
-            let next = if may_write { self.schedule.due(self.outcome.published) } else { progress_at };
-            self.wait(next.min(progress_at))?;
+            if may_write && self.unsent.is_empty() {
+                clock.wait_until(self.schedule.due(self.outcome.published).max(now + GRAIN).min(progress_at));
+            } else {
+                self.wait(progress_at)?;
+            }
         }
     }
 
@@ -170,7 +176,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits until `at`, a reply, or room for what is unsent.
+    /// Waits for a reply or room for what is unsent, until `at` at most.
     fn wait(&self, at: Ns) -> anyhow::Result<()> {
         let interest = if self.unsent.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
         let mut files = [PollFd::from_borrowed_fd(self.stream.as_fd(), interest)];

@@ -207,6 +207,27 @@ fn a_client_of_a_quiet_symbol_does_not_wait_behind_a_large_audience() {
 }
 
 #[test]
+fn where_most_clients_wait_each_has_one_turn_a_round() {
+    let mut world = World::new();
+    let crowd: Vec<LaneId> = (0..2000).map(|_| world.connect()).collect();
+    for &lane in &crowd {
+        world.hub.watch(lane, symbol("BIG"), LIVE_ONLY);
+        world.hub.watch(lane, symbol(&format!("S{}", lane.index())), LIVE_ONLY);
+    }
+    for lane in &crowd {
+        world.publish(&format!("S{}", lane.index()));
+    }
+    let flush = |count: usize, hub: &mut Hub| -> Vec<LaneId> {
+        let all = |_, slices: &[io::IoSlice<'_>]| Ok(slices.iter().map(|s| s.len()).sum());
+        std::iter::from_fn(|| Some(hub.flush_next(all)?.0)).take(count).collect()
+    };
+    assert_eq!(flush(100, &mut world.hub), crowd[..100]);
+    world.publish("BIG");
+    assert_eq!(flush(1900, &mut world.hub), crowd[100..], "those who waited");
+    assert_eq!(flush(usize::MAX, &mut world.hub).len(), 100, "and then those who had had their turn");
+}
+
+#[test]
 fn another_client_is_first_each_time() {
     let mut world = World::new();
     let lanes: Vec<LaneId> = (0..8).map(|_| world.connect()).collect();
