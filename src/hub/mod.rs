@@ -36,9 +36,9 @@ pub use lane::LaneId;
 use lane::{Lanes, State, SubId};
 use pace::Pacer;
 
-/// Most entries that may wait in a hub's lanes that are not blocked. 2²⁰ entries × 12 bytes = 12 MiB; above it the
+/// Most entries that may wait in a hub's lanes that are not blocked. 2¹⁸ entries × 12 bytes = 3 MiB; above it the
 /// shard stops taking updates from its inbox, which then keeps the newest per symbol.
-pub const MAX_QUEUED: usize = 1 << 20;
+pub const MAX_QUEUED: usize = 1 << 18;
 /// Most topics kept for wildcard watchers alone; later symbols are delivered to them but have no snapshot.
 pub const MAX_WILD_TOPICS: usize = 1 << 16;
 
