@@ -13,6 +13,8 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /usr/local/bin/tickcast /usr/local/bin/tickcast
 COPY config/production.toml /etc/tickcast/production.toml
 ENV TICKCAST_CONFIG=/etc/tickcast/production.toml
+# glibc then gives large buffers back when they are freed: docs/deploy.md, Memory.
+ENV MALLOC_MMAP_THRESHOLD_=1048576
 # The public port, the operators' port of a gateway, and that of a stand-alone publisher.
 EXPOSE 8081 8082 8083
 # Of a gateway or `serve`. For a publisher add `--role publisher` (compose.yaml does), or set HEALTH_PORT for both.

@@ -3,7 +3,7 @@
 # session I/O. Fails on any failed case, and on a fault that was not answered with a close code.
 #
 #   scripts/autobahn.sh lite                 sections 1–7 and 10; about a minute with a debug build
-#   scripts/autobahn.sh all                  all 517 cases, with performance and compression (9, 12, 13): some 20 minutes
+#   scripts/autobahn.sh all                  all 517 cases, with performance and compression (9, 12, 13): some 35 minutes
 #   scripts/autobahn.sh '9.1.*' '13.3.*'     these cases
 #
 # PROFILE=release builds the echo server with optimisation. AUTOBAHN_TIMEOUT bounds the run (1800 s). The suite is Python 2:

@@ -102,7 +102,9 @@ async fn a_soak_of_churn_and_faults_ends_where_it_began() {
     let limits = ["connections_per_ip", "connects_per_ip_per_second", "connect_burst"];
     let limits = limits.map(|limit| format!("limits.{limit}=100000"));
     let flags: Vec<&str> = limits.iter().flat_map(|value| ["--set", value]).collect();
-    let gateway = Role::gateway(&redis.url(), &[&flags[..], &["--set", "drain.window_s=1"]].concat()).await;
+    let flags = [&flags[..], &["--set", "drain.window_s=1"]].concat();
+    // As deployed: docs/deploy.md, Memory.
+    let gateway = Role::gateway_with(&redis.url(), &flags, &[("MALLOC_MMAP_THRESHOLD_", "1048576")]).await;
     let publisher = Role::replaying(&redis.url()).await;
     let mut world = World::of(redis, publisher, gateway).await;
     let mut clients = Vec::new();

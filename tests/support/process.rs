@@ -70,8 +70,13 @@ impl Role {
 
     /// A gateway on this Redis.
     pub async fn gateway(redis: &str, more: &[&str]) -> Role {
+        Role::gateway_with(redis, more, &[]).await
+    }
+
+    /// The same, with this environment.
+    pub async fn gateway_with(redis: &str, more: &[&str], env: &[(&str, &str)]) -> Role {
         let args = ["gateway", "--redis-url", redis, "--bind", "127.0.0.1", "--port", "0"];
-        Role::start(&[&args[..], more].concat()).await
+        Role::start_with(&[&args[..], more].concat(), env).await
     }
 
     /// A publisher on this Redis that replays the price history among the test data.
