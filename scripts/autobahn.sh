@@ -6,9 +6,9 @@
 #   scripts/autobahn.sh all                  all 517 cases, with performance and compression (9, 12, 13): some 35 minutes
 #   scripts/autobahn.sh '9.1.*' '13.3.*'     these cases
 #
-# PROFILE=release builds the echo server with optimisation. AUTOBAHN_TIMEOUT bounds the run (`all`: 5400 s, else 1800 s). The suite is Python 2:
-# it is obtained once, into AUTOBAHN_HOME (~/.cache/autobahn), from Debian's previous release and PyPI, and touches nothing
-# of the system. It takes a minute and 60 MB. With --obtain it only does that. Exit code 77: it cannot be obtained here.
+# PROFILE=release builds the echo server with optimisation. AUTOBAHN_TIMEOUT bounds the run (`all`: 5400 s, else 1800 s).
+# The suite is Python 2: it is obtained once, into AUTOBAHN_HOME (~/.cache/autobahn), from Debian's previous release and
+# PyPI, and touches nothing of the system. It takes a minute and 60 MB. With --obtain it only does that. Exit code 77: it cannot be obtained here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -21,8 +21,8 @@ use crate::market::{Latest, Symbol};
 use crate::protocol::publication::{Notice, Publication};
 use crate::protocol::reply::Status;
 
-/// Updates that wait one by one: 2¹⁴ × about 300 bytes = 5 MB, shared by all shards. More would make an overloaded shard late rather
-/// than complete, and slower too, since what waits has left the processor's caches when its turn comes.
+/// Updates that wait one by one: 2¹⁴ × about 300 bytes = 5 MB, shared by all shards. More would make an overloaded shard late
+/// rather than complete, and slower too, since what waits has left the processor's caches when its turn comes.
 pub(super) const MAX_WAITING_UPDATES: usize = 1 << 14;
 /// Symbols that may wait after that, one update each.
 const MAX_WAITING_SYMBOLS: NonZeroUsize = NonZeroUsize::new(1 << 17).expect("not zero");

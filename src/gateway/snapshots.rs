@@ -26,8 +26,7 @@ use crate::protocol::publication::Publication;
 const KEYS_PER_READ: usize = 500;
 /// Between two tries to read the store.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// A shard's turn takes milliseconds.
+/// How long a shard's report is waited for; its turn takes milliseconds.
 const REPORTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Shards' requests for cached quotes.

@@ -27,8 +27,8 @@ use super::resp::{Reply, put_command, read_reply};
 
 /// Bytes that may wait for Redis' socket.
 const UNSENT_BYTES: usize = 1 << 20;
-/// Messages that are due within this time go out together, so that a high rate does not cost the core that publisher, Redis and
-/// clients share a wake-up a message. Latency counts from when each was due all the same.
+/// Messages that are due within this time go out together, so that a high rate does not cost the core that publisher, Redis
+/// and clients share a wake-up a message. Latency counts from when each was due all the same.
 const GRAIN: Ns = 1_000_000;
 /// How long Redis may take to answer the last messages.
 const LAST_REPLIES: Ns = 10_000_000_000;
